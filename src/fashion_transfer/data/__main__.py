@@ -1,0 +1,13 @@
+"""`python -m fashion_transfer.data [DIR]`: gets the official files, or says why it cannot."""
+
+import sys
+
+from fashion_transfer.data.sources import find_files, load_split
+from fashion_transfer.errors import FashionTransferError
+
+try:
+    folder = find_files(sys.argv[1] if len(sys.argv) > 1 else "data")
+    sizes = [len(load_split(folder, train).labels) for train in (True, False)]
+except FashionTransferError as error:
+    sys.exit(f"error: {error}")
+print(f"Fashion-MNIST in {folder}: {sizes[0]} training and {sizes[1]} test images")

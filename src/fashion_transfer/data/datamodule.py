@@ -1,0 +1,307 @@
+"""The LightningDataModule: subset, validation and test, as images or as kept features."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal, Protocol
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fashion_transfer.data.sources import CLASSES, Split, find_files, load_split
+from fashion_transfer.data.subset import balanced_subset
+from fashion_transfer.data.views import Augmentation, render, view_matrices
+from fashion_transfer.errors import FashionTransferError
+
+Batch = dict[str, Tensor]
+"""What a batch holds, by name: `labels` (B,) int64, and either `features` (B, D) float32 or
+`images` (B, C, S, S) float32 in [0, 1]."""
+
+
+class Features(Protocol):
+    """Kept features of the images of one file under one view number."""
+
+    def gather(self, indices: np.ndarray) -> Tensor:
+        """Features of the images at `indices` in their file: float32, (B, D)."""
+
+
+class Extractor(Protocol):
+    """Gives features for images, from a store where it has them (see `features.Extractor`)."""
+
+    def __call__(
+        self,
+        key: Mapping[str, Any],
+        rows: int,
+        indices: np.ndarray,
+        render: Callable[[np.ndarray], Tensor],
+        title: str,
+    ) -> Features:
+        """Features of the images at `indices`.
+
+        Args:
+            key: all that determines the pixels that reach the backbone, JSON types only.
+            rows: how many images the file has.
+            indices: the images wanted, int64, ascending.
+            render: gives the backbone's input for some indices, (B, C, S, S) in [0, 1].
+            title: what to call this work on the progress bar.
+        """
+
+
+class FashionMNISTDataModule(L.LightningDataModule):
+    """500 images a class of Fashion-MNIST, grey 28 x 28, brought to the backbone's input size.
+
+    Three disjoint sets: the subset (from the training file less validation), validation (the last
+    `val_per_class` of each class in the training file), test (the official 10,000). A dataloader
+    yields a `Batch`. Given an `extractor`, it holds features wherever a feature can be kept;
+    without one, images, rendered on the device by whole batches.
+
+    Args:
+        dir: where the four IDX files are looked for first, and downloaded to.
+        images_per_class: size of the subset, a class; "all" takes what validation leaves.
+        selection: "first" in file order or "random" under `seed`.
+        seed: draws the random selection and, with the epoch, order and views.
+        val_per_class: validation images of each class.
+        image_size: height and width of the backbone's input, pixels.
+        augmentation: what a view other than the clean one may do.
+        views: how many views of a training image are kept; each epoch draws one of them. None:
+            every epoch sees a fresh view, computed in the loop, never kept.
+        view_seed: seed of the views alone, so that runs under other seeds share features.
+        batch_size: images a batch.
+        num_workers: processes that prepare image batches; features need none.
+        check_md5: refuse any files but the official ones.
+        extractor: turns images into kept features; may be set later, before `setup`.
+
+    Raises:
+        FashionTransferError: a value is not possible, or the files are missing or damaged.
+    """
+
+    def __init__(
+        self,
+        dir: str = "data",
+        images_per_class: int | Literal["all"] = 500,
+        selection: Literal["first", "random"] = "first",
+        seed: int = 0,
+        val_per_class: int = 100,
+        image_size: int = 224,
+        augmentation: Augmentation | None = None,
+        views: int | None = 2,
+        view_seed: int = 0,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        check_md5: bool = True,
+        extractor: Extractor | None = None,
+    ) -> None:
+        super().__init__()
+        if image_size < 32:
+            raise FashionTransferError(
+                f"data.image_size is {image_size}: the backbone needs at least 32 pixels"
+            )
+        for name, value in (("views", views), ("batch_size", batch_size)):
+            if value is not None and value < 1:
+                raise FashionTransferError(f"data.{name} is {value}: it must be at least 1")
+        self.dir = dir
+        self.images_per_class = images_per_class
+        self.selection = selection
+        self.seed = seed
+        self.val_per_class = val_per_class
+        self.image_size = image_size
+        self.augmentation = augmentation or Augmentation()
+        self.views = views
+        self.view_seed = view_seed
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.check_md5 = check_md5
+        self.extractor = extractor
+        self.train_set: ViewDataset | None = None
+        self.val_set: ViewDataset | None = None
+        self.test_set: ViewDataset | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the ten classes, by label."""
+        return CLASSES
+
+    def prepare_data(self) -> None:
+        """Finds the files, or downloads them."""
+        find_files(self.dir)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the files and, given an extractor, fills what is missing of the features."""
+        folder = find_files(self.dir, download=False)
+        if stage in (None, "fit", "validate") and self.val_set is None:
+            split = load_split(folder, train=True, check_md5=self.check_md5)
+            subset, validation = balanced_subset(
+                split.labels, self.images_per_class, self.selection, self.seed, self.val_per_class
+            )
+            self.train_set = self._dataset(split, subset, "training", self.views)
+            self.val_set = self._dataset(split, validation, "validation", 1)
+        if stage in (None, "test") and self.test_set is None:
+            split = load_split(folder, train=False, check_md5=self.check_md5)
+            self.test_set = self._dataset(split, np.arange(len(split.labels)), "test", 1)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The subset: shuffled, one view of each image, both drawn from (seed, epoch)."""
+        assert self.train_set is not None, "setup('fit') comes first"
+        return self._loader(self.train_set, ViewSampler(len(self.train_set), self.views, self.seed))
+
+    def clean_dataloader(self) -> DataLoader[Batch]:
+        """The subset's clean images in file order: what the features are standardised by."""
+        assert self.train_set is not None, "setup('fit') comes first"
+        return self._loader(self.train_set)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Validation images, clean, in file order."""
+        assert self.val_set is not None, "setup('fit') comes first"
+        return self._loader(self.val_set)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The official test images, clean, in file order."""
+        assert self.test_set is not None, "setup('test') comes first"
+        return self._loader(self.test_set)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Renders a batch of 28 x 28 pixels where it is cheapest: whole, on the device."""
+        if "pixels" not in batch:
+            return batch
+        batch = dict(batch)
+        matrices = batch.pop("matrices", None)
+        batch["images"] = render(batch.pop("pixels"), self.image_size, matrices)
+        return batch
+
+    def _dataset(
+        self, split: Split, indices: np.ndarray, title: str, views: int | None
+    ) -> "ViewDataset":
+        dataset = ViewDataset(split, indices, self.augmentation, self.view_seed)
+        if self.extractor is not None:
+            for view in range(views or 1):  # of fresh views only the clean one is kept
+                name = f"{title} images" + (f", view {view}" if view else "")
+                dataset.features.append(self._extract(self.extractor, split, indices, view, name))
+            dataset.fresh = views is None
+        return dataset
+
+    def _extract(
+        self, extractor: Extractor, split: Split, indices: np.ndarray, view: int, title: str
+    ) -> Features:
+        # A clean image does not depend on the augmentation, so its key does not name it.
+        drawn = {"view_seed": self.view_seed, **asdict(self.augmentation)} if view else {}
+        key = {"pixels": split.md5, "image_size": self.image_size, "view": view, **drawn}
+
+        def rendered(rows: np.ndarray) -> Tensor:
+            views = np.full(len(rows), view)
+            matrices = (
+                view_matrices(rows, views, self.augmentation, self.view_seed) if view else None
+            )
+            return render(torch.from_numpy(split.images[rows]), self.image_size, matrices)
+
+        return extractor(key, len(split.labels), indices, rendered, title)
+
+    def _loader(
+        self, dataset: "ViewDataset", sampler: Sampler[Any] | None = None
+    ) -> DataLoader[Batch]:
+        workers = self.num_workers if not dataset.features or dataset.fresh else 0
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            persistent_workers=workers > 0,
+        )
+
+
+class ViewDataset(Dataset[Batch]):
+    """Some images of one file, by (position, view number), fetched by whole batches.
+
+    A plain position stands for view 0, the clean image, so that any ordinary sampler works.
+
+    Args:
+        split: the file pair.
+        indices: which of its images, int64.
+        augmentation: what views other than 0 may do.
+        view_seed: seed of the views.
+
+    Attributes:
+        features: of each kept view, by number; empty: batches hold pixels.
+        fresh: views other than 0 are never kept, so their batches hold pixels.
+    """
+
+    def __init__(
+        self, split: Split, indices: np.ndarray, augmentation: Augmentation, view_seed: int
+    ) -> None:
+        self.split = split
+        self.indices = indices
+        self.augmentation = augmentation
+        self.view_seed = view_seed
+        self.features: list[Features] = []
+        self.fresh = False
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> Batch:
+        return self.__getitems__([item])
+
+    def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> Batch:
+        """A batch of `labels` with `features`, or with uint8 `pixels` (B, 28, 28) and `matrices`.
+
+        The datamodule renders pixels to images once they are on the device.
+        """
+        pairs = np.array([item if isinstance(item, tuple) else (item, 0) for item in items])
+        indices, views = self.indices[pairs[:, 0]], pairs[:, 1]
+        batch = {"labels": torch.from_numpy(self.split.labels[indices])}
+        if self.features and not (self.fresh and views.any()):
+            return batch | {"features": self._gather(indices, views)}
+        batch["pixels"] = torch.from_numpy(self.split.images[indices])
+        if views.any():
+            batch["matrices"] = view_matrices(indices, views, self.augmentation, self.view_seed)
+        return batch
+
+    def _gather(self, indices: np.ndarray, views: np.ndarray) -> Tensor:
+        if not views.any():
+            return self.features[0].gather(indices)
+        first = self.features[0].gather(indices[:1])
+        gathered = first.new_empty(len(indices), first.shape[1])
+        for view in np.unique(views):
+            chosen = np.flatnonzero(views == view)
+            gathered[chosen] = self.features[view].gather(indices[chosen])
+        return gathered
+
+
+class ViewSampler(Sampler[tuple[int, int]]):
+    """Every position once, in an order and with a view drawn from (seed, epoch) alone.
+
+    Lightning calls `set_epoch`; so a resumed run draws what one that never stopped would have.
+
+    Args:
+        size: how many images.
+        views: how many views to draw from; None: epoch e takes view e + 1, which no other does.
+        seed: of the draw.
+    """
+
+    def __init__(self, size: int, views: int | None, seed: int = 0) -> None:
+        self.size = size
+        self.views = views
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Names the epoch that the next iteration draws for."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = generator.permutation(self.size)
+        if self.views is None:
+            views = np.full(self.size, self.epoch + 1)
+        else:
+            views = generator.integers(0, self.views, self.size)
+        return zip(order.tolist(), views.tolist(), strict=True)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,123 @@
+"""Views: augmented versions of an image, each a pure function of (view seed, image, number).
+
+View 0 is the clean image. Because view k of image i is the same on every machine, in any order
+and in any worker, what the frozen backbone says about it can be kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fashion_transfer.errors import FashionTransferError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a view may stray from its image, each uniformly to both sides.
+
+    The defaults are the reference notebook's Keras `ImageDataGenerator`. As there, what comes in
+    from outside the image repeats its edge.
+
+    Attributes:
+        rotation: degrees.
+        shift: fraction of the image's size, each axis on its own.
+        zoom: fraction, each axis on its own.
+        shear: degrees. The notebook's `shear_range=0.1` reads as a fraction, but is this little.
+        flip: probability of a horizontal flip.
+
+    Raises:
+        FashionTransferError: a value is negative, `flip` is over 1 or `zoom` is not under 1.
+    """
+
+    rotation: float = 10.0
+    shift: float = 0.1
+    zoom: float = 0.1
+    shear: float = 0.1
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value < 0 or (field.name == "flip" and value > 1):
+                raise FashionTransferError(
+                    f"data.augmentation.{field.name} is {value}: it must not be negative"
+                    + (", nor over 1" if field.name == "flip" else "")
+                )
+        if self.zoom >= 1:
+            raise FashionTransferError(f"data.augmentation.zoom is {self.zoom}: it must be under 1")
+
+
+def view_matrices(
+    indices: Sequence[int] | np.ndarray,
+    views: Sequence[int] | np.ndarray,
+    augmentation: Augmentation,
+    view_seed: int = 0,
+) -> Tensor:
+    """The affine maps of some views, from output to input coordinates.
+
+    Args:
+        indices: (B,) places of the images in the official training file.
+        views: (B,) view numbers; 0 gives the identity.
+        augmentation: the ranges to draw from.
+        view_seed: with index and number, all that a view depends on.
+
+    Returns:
+        float32, (B, 2, 3), as `torch.nn.functional.affine_grid` takes them.
+    """
+    draws = np.stack([_draw(view_seed, i, k) for i, k in zip(indices, views, strict=True)])
+    clean = np.asarray(views) == 0
+    signed = draws[:, :6] * 2 - 1
+    signed[clean] = 0
+    angle = np.radians(augmentation.rotation) * signed[:, 0]
+    shift = 2 * augmentation.shift * signed[:, 1:3]  # the image spans -1 to 1
+    shear = np.radians(augmentation.shear) * signed[:, 3]
+    zoom = 1 + augmentation.zoom * signed[:, 4:6]
+    mirror = np.where((draws[:, 6] < augmentation.flip) & ~clean, -1.0, 1.0)
+
+    # Keras's order: rotate · shift · shear · zoom, then the flip of the result.
+    zeros, ones = np.zeros_like(angle), np.ones_like(angle)
+    rotate = _matrices(np.cos(angle), -np.sin(angle), zeros, np.sin(angle), np.cos(angle), zeros)
+    move = _matrices(ones, zeros, shift[:, 0], zeros, ones, shift[:, 1])
+    skew = _matrices(ones, -np.sin(shear), zeros, zeros, np.cos(shear), zeros)
+    scale = _matrices(zoom[:, 0] * mirror, zeros, zeros, zeros, zoom[:, 1], zeros)
+    return torch.from_numpy((rotate @ move @ skew @ scale)[:, :2].astype(np.float32))
+
+
+def render(images: Tensor, size: int, matrices: Tensor | None = None) -> Tensor:
+    """Brings whole batches straight to the backbone's input size, bilinearly, in one step.
+
+    Args:
+        images: uint8, (B, h, w) grey or (B, C, h, w).
+        size: output height and width in pixels.
+        matrices: float32, (B, 2, 3) from `view_matrices`; none: clean images. A shrunk clean
+            image is antialiased; a view samples the original pixels, which are fewer than `size`.
+
+    Returns:
+        float32, (B, C, size, size), in [0, 1].
+    """
+    if images.ndim == 3:
+        images = images.unsqueeze(1)
+    pixels = images.float() / 255
+    if matrices is None:
+        shape = [size, size]
+        return F.interpolate(pixels, shape, mode="bilinear", antialias=True, align_corners=False)
+    shape = [len(pixels), pixels.shape[1], size, size]
+    grid = F.affine_grid(matrices, shape, align_corners=False)
+    return F.grid_sample(pixels, grid, "bilinear", padding_mode="border", align_corners=False)
+
+
+def _draw(view_seed: int, index: int, view: int) -> np.ndarray:
+    # Counter-based (Salmon et al. 2011): no state to carry from one view to the next.
+    key = np.array([view_seed, view], dtype=np.uint64)
+    counter = np.array([0, 0, 0, index], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(counter=counter, key=key)).random(7)
+
+
+def _matrices(*entries: np.ndarray) -> np.ndarray:
+    rows = np.stack(entries, axis=-1).reshape(-1, 2, 3)
+    last = np.broadcast_to([[[0.0, 0.0, 1.0]]], (len(rows), 1, 3))
+    return np.concatenate([rows, last], axis=1)
