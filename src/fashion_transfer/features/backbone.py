@@ -1,0 +1,364 @@
+"""The frozen backbone: images in, features out; nothing in it ever changes."""
+
+import hashlib
+import logging
+import shutil
+import sysconfig
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features.precision import choose_precision
+from fashion_transfer.features.weights import (
+    PYPI_WEIGHTS,
+    Weights,
+    is_file_name,
+    load_weights,
+)
+
+log = logging.getLogger(__name__)
+
+CHUNK = 32
+"""Images a pass of the compiled backbone. Shorter batches are padded to it, so that it is compiled
+for one shape only, and a feature never depends on which images it was computed beside."""
+
+COMPILE_FROM = 128
+"""Image size in pixels from which compiling (about 15 s) pays within the passes of one job."""
+
+
+class Backbone(nn.Module):
+    """A frozen network up to its pooled features.
+
+    Frozen means frozen: no gradients, always in eval mode whatever `train()` says, BatchNorm
+    folded into the convolutions before it. It carries its weights' own preprocessing, so images
+    come as plain pixels in [0, 1].
+
+    Args:
+        name: a torchvision ResNet (`resnet50`), or `timm/NAME` for a timm model (extra `[timm]`).
+        weights: see `features.weights.load_weights`; for timm models also `pretrained`.
+        pool: stages whose global average makes up the features, in this order; for ResNets any
+            of `layer1` to `layer4`. None: the last one, and all that timm models have.
+        mean: preprocessing mean a channel; None: the one that belongs to the weights.
+        std: likewise.
+        precision: "auto", "float32", "bfloat16" or "float16" (see `choose_precision`).
+        compile: "auto": torch.compile batches of images of `COMPILE_FROM` pixels or more where a
+            compiler is there; or True, or False.
+
+    Attributes:
+        feature_dim: D of the features.
+        widths: C of each pooled stage, by name.
+        source: `weights` as given, a path made absolute.
+        fingerprint: SHA-256 of the weights' file (of the tensors, if random).
+
+    Raises:
+        FashionTransferError: an unknown name, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet50",
+        weights: str | None = "IMAGENET1K_V1",
+        pool: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        precision: str = "auto",
+        compile: Literal["auto"] | bool = "auto",
+    ) -> None:
+        super().__init__()
+        self.name = name
+        is_file = weights is not None and is_file_name(weights)
+        self.source = str(Path(str(weights)).resolve()) if is_file else weights
+        self.precision = precision
+        self.compile_mode = compile
+        self.network, found = _build(name, weights)
+        self.weights_name, self.fingerprint = found.name, found.sha256
+        self.mean = tuple(found.mean if mean is None else mean)
+        self.std = tuple(found.std if std is None else std)
+        if not (len(self.mean) == len(self.std) == 3 and all(s > 0 for s in self.std)):
+            raise FashionTransferError(
+                f"model.backbone.mean is {self.mean} and std is {self.std}: each takes three "
+                "numbers, std above 0"
+            )
+        self.pool = _check_pool(name, self.network, pool)
+        self.requires_grad_(False)
+        super().train(False)
+        if not name.startswith("timm/"):
+            _fold_batch_norm(self.network)
+        self.network.to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            probe = self.stages(torch.zeros(1, 3, 32, 32))
+        self.widths = {name: stage.shape[1] for name, stage in probe.items()}
+        self.feature_dim = sum(self.widths.values())
+        self._settled: torch.device | None = None
+        self._compiled: Any = None
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Does nothing: a frozen backbone has no training mode."""
+        return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must agree for two backbones to give the same features; JSON types only."""
+        return {
+            "name": self.name,
+            "weights": self.weights_name,
+            "fingerprint": self.fingerprint,
+            "pool": list(self.pool),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the library that defines the network."""
+        if self.name.startswith("timm/"):
+            import timm
+
+            return {"timm": timm.__version__}
+        return {"torchvision": torchvision.__version__}
+
+    def settle(self, device: torch.device | str) -> str:
+        """Moves to a device and into the precision that suits it.
+
+        Returns:
+            The precision's name. What was chosen, and why, is logged once.
+        """
+        device = torch.device(device)
+        dtype, reason = choose_precision(self.precision, device)
+        if self._settled != device:
+            self.to(device=device, dtype=dtype)
+            self._settled = device
+            log.info("backbone %s on %s in %s: %s", self.name, device, str(dtype)[6:], reason)
+        return str(dtype)[6:]
+
+    def compiles(self, image_size: int) -> bool:
+        """Whether batches of images of this size go through torch.compile."""
+        if self.compile_mode == "auto":
+            return image_size >= COMPILE_FROM and _compiler_is_there()
+        return self.compile_mode
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of a batch of images; padded to whole passes only if it is compiled.
+
+        Args:
+            images: float32, (B, 1 or 3, H, W), in [0, 1]; grey stands for three equal channels.
+
+        Returns:
+            float32, (B, D): the pooled stages side by side.
+        """
+        run = self.extract if self.compiles(images.shape[-1]) else self.stages
+        return torch.cat(list(run(images).values()), dim=1)
+
+    def stages(self, images: Tensor) -> dict[str, Tensor]:
+        """As `forward`, but each pooled stage on its own, float32, (B, C), by name."""
+        mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
+        std = images.new_tensor(self.std).view(1, 3, 1, 1)
+        x = (images - mean) / std  # broadcasts grey to three channels
+        x = x.to(dtype=next(self.network.parameters()).dtype, memory_format=torch.channels_last)
+        if self.name.startswith("timm/"):
+            return {self.pool[0]: self.network(x).float()}
+        pooled = {}
+        for name, stage in self.network.named_children():
+            x = stage(x)
+            if name in self.pool:
+                pooled[name] = x.mean((2, 3), dtype=torch.float32)
+            if len(pooled) == len(self.pool):
+                break
+        return {name: pooled[name] for name in self.pool}
+
+    @torch.no_grad()
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        """As `stages`, in passes of exactly `CHUNK` images, compiled where that pays.
+
+        Any number of images is padded to whole passes, so a feature's value depends on its image
+        alone. Grey images and large batches are welcome.
+        """
+        passes = []
+        for start in range(0, len(images), CHUNK):
+            part = images[start : start + CHUNK]
+            count = len(part)
+            if count < CHUNK:
+                part = torch.cat([part, part.new_zeros(CHUNK - count, *part.shape[1:])])
+            run = self._compiled_stages() if self.compiles(part.shape[-1]) else self.stages
+            passes.append({name: stage[:count] for name, stage in run(part).items()})
+        return {name: torch.cat([done[name] for done in passes]) for name in self.pool}
+
+    def _compiled_stages(self) -> Any:
+        if self._compiled is None:
+            # Freezing makes the weights constants: laid out for the processor once, at compile
+            # time. torch keeps the kernels under TORCHINDUCTOR_CACHE_DIR between runs.
+            options: dict[str, Any] = {"freezing": True}
+            log.info("compiling the backbone (about 15 s, less once its kernels are kept)")
+            self._compiled = torch.compile(self.stages, dynamic=False, options=options)
+        return self._compiled
+
+
+def _build(name: str, weights: str | None) -> tuple[nn.Module, Weights]:
+    """The network without its classifier, with its weights in it."""
+    if name.startswith("timm/"):
+        return _build_timm(name.removeprefix("timm/"), weights)
+    known = torchvision.models.list_models(
+        torchvision.models, include=("resnet*", "resnext*", "wide_resnet*")
+    )
+    if name not in known:
+        raise FashionTransferError(
+            f"model.backbone.name is {name!r}: it must be one of {', '.join(known)}, or timm/NAME"
+        )
+    found = load_weights(name, weights)
+    if found.state is None:
+        network, found = _random(lambda: torchvision.models.get_model(name), name)
+    else:
+        with torch.device("meta"):  # no time spent on random numbers, and none drawn
+            network = torchvision.models.get_model(name)
+        _load(network, found, ignored="fc.")
+    network.fc = nn.Identity()
+    return network, found
+
+
+def _build_timm(name: str, weights: str | None) -> tuple[nn.Module, Weights]:
+    try:
+        import timm
+    except ImportError as error:
+        raise FashionTransferError(
+            f'model.backbone.name=timm/{name} needs timm: run `pip install -e ".[timm]"`'
+        ) from error
+    if not timm.is_model(name):
+        raise FashionTransferError(
+            f"model.backbone.name is timm/{name}: timm {timm.__version__} has no such model; "
+            'timm.list_models("*resnet*") finds names'
+        )
+    network: Any
+    if weights == "pretrained":
+        try:
+            network = timm.create_model(name, pretrained=True, num_classes=0)
+        except Exception as error:  # each of timm's sources fails in its own way
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise FashionTransferError(
+                f"could not get timm's weights of {name} ({reason}): give a file with "
+                "model.backbone.weights=PATH"
+            ) from error
+        sha256 = _sha256(network.state_dict())
+        return network, Weights("pretrained", None, sha256, *_timm_preprocessing(network))
+    if weights is not None and weights != PYPI_WEIGHTS and not is_file_name(weights):
+        raise FashionTransferError(
+            f"model.backbone.weights is {weights!r}: for a timm model give 'pretrained', a path to "
+            "a state dict (.pth, .safetensors), or null"
+        )
+    found = load_weights(name, weights)
+    if found.state is None:
+        return _random(lambda: timm.create_model(name, num_classes=0), f"timm/{name}")
+    network = timm.create_model(name)
+    state = _in_order(found, network)
+    found = Weights(found.name, state, found.sha256, *_timm_preprocessing(network))
+    _load(network, found)
+    network.reset_classifier(0)
+    return network, found
+
+
+def _timm_preprocessing(network: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    config = network.pretrained_cfg
+    return tuple(config["mean"]), tuple(config["std"])
+
+
+def _random(build: Any, name: str) -> tuple[nn.Module, Weights]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # a checkpoint holds no backbone: every run must draw this same one
+        network = build()
+    log.warning("backbone %s has RANDOM weights: what it says about an image is noise", name)
+    return network, Weights("random", None, _sha256(network.state_dict()))
+
+
+def _in_order(found: Weights, network: nn.Module) -> Mapping[str, Tensor] | None:
+    """Renames tensors by their order where another implementation's names differ throughout."""
+    assert found.state is not None
+    own = network.state_dict()
+    shapes = [tensor.shape for tensor in own.values()]
+    if set(own) & set(found.state) or [t.shape for t in found.state.values()] != shapes:
+        return found.state  # the ordinary check says what does not fit
+    return dict(zip(own, found.state.values(), strict=True))
+
+
+def _load(network: nn.Module, found: Weights, ignored: str = "\0") -> None:
+    assert found.state is not None
+    own = network.state_dict()
+    needed = {key for key in own if not key.startswith(ignored)}
+    missing = [k for k in own if k in needed and k not in found.state]
+    missing = [k for k in missing if not k.endswith("num_batches_tracked")]
+    unknown = [k for k in found.state if k not in own and not k.startswith(ignored)]
+    wrong = [
+        f"{k} is {tuple(found.state[k].shape)}, not {tuple(own[k].shape)}"
+        for k in own
+        if k in needed and k in found.state and found.state[k].shape != own[k].shape
+    ]
+    parts = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for what, names in (
+            ("missing tensors", missing),
+            ("unknown tensors", unknown),
+            ("wrong shapes", wrong),
+        )
+        if names
+    ]
+    if parts:
+        raise FashionTransferError(
+            f"the weights {found.name} do not fit {type(network).__name__}: {'; '.join(parts)}. "
+            "Check model.backbone.name and model.backbone.weights"
+        )
+    state = {
+        key: found.state[key].to(own[key].dtype)
+        if key in found.state and key in needed
+        else torch.zeros(own[key].shape, dtype=own[key].dtype)
+        for key in own
+    }
+    network.load_state_dict(state, assign=True)
+
+
+def _check_pool(name: str, network: nn.Module, pool: Sequence[str] | None) -> tuple[str, ...]:
+    if name.startswith("timm/"):
+        if pool is not None:
+            raise FashionTransferError(
+                f"model.backbone.pool is {list(pool)}: timm models are pooled as they come; "
+                "give null"
+            )
+        return ("pooled",)
+    stages = [stage for stage, _ in network.named_children() if stage.startswith("layer")]
+    pool = stages[-1:] if pool is None else list(pool)
+    if not pool or len(set(pool)) < len(pool) or not set(pool) <= set(stages):
+        raise FashionTransferError(
+            f"model.backbone.pool is {list(pool)}: it takes each of {', '.join(stages)} once at "
+            "most"
+        )
+    return tuple(pool)
+
+
+def _fold_batch_norm(network: nn.Module) -> None:
+    """Folds every BatchNorm into the convolution before it, exactly, in eval mode.
+
+    In torchvision's ResNets neighbours in the list of children are neighbours in the network.
+    """
+    for parent in list(network.modules()):
+        for (first, conv), (second, norm) in pairwise(list(parent.named_children())):
+            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+                setattr(parent, first, fuse_conv_bn_eval(conv, norm).requires_grad_(False))
+                setattr(parent, second, nn.Identity())
+
+
+def _sha256(state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _compiler_is_there() -> bool:
+    # What torch.compile needs on a CPU: a C++ compiler, and Python's headers to call the kernels.
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return headers.is_file() and any(map(shutil.which, ("c++", "g++", "clang++")))

@@ -1,0 +1,131 @@
+"""Where backbone and store meet: features of images, computed once and never again."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor
+
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features.backbone import CHUNK, Backbone
+from fashion_transfer.features.store import FeatureStore, FeatureTable
+
+log = logging.getLogger(__name__)
+
+BLOCK = 8
+"""Passes between two writes: what a killed run loses at most."""
+
+
+class Extractor:
+    """Gives the features of images, from the store where it has them, else from the backbone.
+
+    Args:
+        backbone: the classifier's own, so that nothing is built twice.
+        store: where features are kept.
+        device: where the backbone computes.
+
+    Attributes:
+        computed: images that had to go through the backbone so far.
+    """
+
+    def __init__(
+        self, backbone: Backbone, store: FeatureStore, device: torch.device | str = "cpu"
+    ) -> None:
+        self.backbone = backbone
+        self.store = store
+        self.device = torch.device(device)
+        self.computed = 0
+        # torch reads this when it compiles first; kernels are then kept beside the features.
+        os.environ.setdefault(
+            "TORCHINDUCTOR_CACHE_DIR", str(store.directory.parent / "compiled-kernels")
+        )
+
+    def __call__(
+        self,
+        key: Mapping[str, Any],
+        rows: int,
+        indices: np.ndarray,
+        render: Callable[[np.ndarray], Tensor],
+        title: str = "images",
+    ) -> FeatureTable:
+        """Features of the images at `indices`, computing those that are missing.
+
+        Args:
+            key: all that determines the pixels that reach the backbone, JSON types only.
+            rows: how many images the file has.
+            indices: the images wanted, int64.
+            render: gives images (B, C, S, S) in [0, 1] for some of the indices.
+            title: what to call this work on the progress bar.
+
+        Raises:
+            FashionTransferError: the features cannot be written, or are not finite.
+        """
+        precision = self.backbone.settle(self.device)
+        size = render(indices[:1]).shape[-1]
+        # Each stage is a file of its own, and the fingerprint says more than the weights' name.
+        identity = {k: v for k, v in self.backbone.identity.items() if k not in ("pool", "weights")}
+        folder = self.store.folder(
+            {
+                "images": dict(key),
+                "backbone": identity,
+                "precision": precision,
+                "compiled": self.backbone.compiles(size),
+                "device": self.device.type,
+                "versions": {"torch": torch.__version__, **self.backbone.versions},
+            }
+        )
+        table = FeatureTable(folder, self.backbone.widths, rows)
+        if len(table.missing(indices)):
+            with self.store.lock(folder):
+                # Again: another run may have filled them while this one waited.
+                self._fill(table, table.missing(indices), render, title)
+        return table
+
+    def _fill(
+        self,
+        table: FeatureTable,
+        missing: np.ndarray,
+        render: Callable[[np.ndarray], Tensor],
+        title: str,
+    ) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        if len(missing):
+            log.info("computing the features of %d %s", len(missing), title)
+        with Progress(*columns) as progress:
+            task = progress.add_task(title, total=len(missing))
+            for start in range(0, len(missing), CHUNK * BLOCK):
+                block = missing[start : start + CHUNK * BLOCK]
+                found: list[dict[str, Tensor]] = []
+                for chunk in np.split(block, range(CHUNK, len(block), CHUNK)):
+                    stages = self.backbone.extract(render(chunk).to(self.device))
+                    found.append({name: stage.cpu() for name, stage in stages.items()})
+                    progress.advance(task, len(chunk))
+                features = {name: torch.cat([f[name] for f in found]) for name in found[0]}
+                self._check(features)
+                table.write(block, features)
+                self.computed += len(block)
+
+    def _check(self, features: Mapping[str, Tensor]) -> None:
+        for name, stage in features.items():
+            if not stage.to(torch.float16).isfinite().all():
+                raise FashionTransferError(
+                    f"the backbone's {name} gives values that are not finite or over 65,504: try "
+                    "model.backbone.precision=float32, or check the weights"
+                )
