@@ -1,0 +1,18 @@
+"""Repeats the test numbers of a checkpoint: `python evaluate.py ckpt_path=PATH`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from fashion_transfer.commands import cli
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    """Runs one job; torch is imported only once there is one to run."""
+    from fashion_transfer.commands.evaluate import evaluate
+
+    cli.job(evaluate, cfg)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""What the three commands do, behind the few lines of train.py, evaluate.py and predict.py."""

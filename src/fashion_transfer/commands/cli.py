@@ -1,0 +1,102 @@
+"""Around every command: arguments before Hydra sees them, errors after. Imports no torch."""
+
+import logging
+import os
+import secrets
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fashion_transfer.errors import FashionTransferError
+
+log = logging.getLogger(__name__)
+
+_failures: list[Exception] = []
+
+# Raised for values that the user gave, by libraries that the user named them for.
+_MISTAKES = (FashionTransferError, HydraException, OmegaConfBaseException)
+
+
+def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | None = None) -> None:
+    """Runs a Hydra main: a user's mistake is one line on stderr and exit status 1.
+
+    Args:
+        main: decorated by `hydra.main`.
+        rewrite: turns the command's arguments into what Hydra shall see.
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a traceback and ends the process
+    # Names the run folder: two runs that start in the same second must not share one.
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    os.environ["FASHION_TRANSFER_RUN"] = f"{stamp}_{secrets.token_hex(4)}"
+    try:
+        if rewrite is not None:
+            sys.argv[1:] = rewrite(sys.argv[1:])
+        main()
+        if _failures:
+            raise _failures.pop()
+    except BrokenPipeError:  # the reader, as in `--cfg job | head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        message = explain(error)
+        if wants_traceback or message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(1)
+
+
+def job(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+    """Runs one Hydra job; in a multirun an error is logged at once, and the other jobs go on."""
+    _quieten()
+    try:
+        return function(cfg)
+    except Exception as error:
+        hydra = HydraConfig.get()
+        if hydra.mode == RunMode.RUN:
+            _failures.append(error)  # handed to `run` past Hydra, which would print it twice
+            return None
+        overrides = " ".join(hydra.overrides.task)
+        message = explain(error) or repr(error)
+        log.error("job %s (%s) failed: %s", hydra.job.num, overrides, message)
+        raise
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for a user's mistake; None for a defect of ours."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, FashionTransferError):
+            return _one_line(cause)
+        cause = cause.__cause__
+    # By name: importing Lightning for it would cost every `--help` a second.
+    if isinstance(error, _MISTAKES) or type(error).__name__ == "MisconfigurationException":
+        return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
+    return None
+
+
+def _quieten() -> None:
+    """Drops what Lightning says of every run and nobody here can or should act on."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        r".*module\(s\) in eval mode",  # the backbone, as it should be
+        r".*does not have many workers",  # features and 28 x 28 pixels need none
+        r".*smaller than the logging interval",
+        r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -1,0 +1,167 @@
+"""Trains a head, tests its best checkpoint, and writes the run folder."""
+
+import contextlib
+import logging
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning as L
+import torch
+import torchvision
+from filelock import Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from fashion_transfer.commands.runs import run_lock, write_metrics
+from fashion_transfer.data import FashionMNISTDataModule
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features import Extractor, FeatureStore
+from fashion_transfer.models import Classifier, read_checkpoint
+from fashion_transfer.reporting import print_metrics
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig) -> float | None:
+    """One training run as `conf/train.yaml` describes it.
+
+    Returns:
+        The metric that `optimized_metric` names, for sweepers that look for the best run.
+
+    Raises:
+        FashionTransferError: a mistake in the configuration, or missing data or weights.
+        KeyboardInterrupt: the user stopped it; the best checkpoint so far is kept.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        with run_lock(folder):
+            metrics = _train(cfg, folder)
+    except Timeout as error:
+        raise FashionTransferError(f"{folder} is in use by another run: wait for it") from error
+    name = cfg.optimized_metric
+    if name is None:
+        return None
+    if name not in metrics:
+        known = ", ".join(key for key in metrics if key.startswith(("val/", "test/")))
+        raise FashionTransferError(f"optimized_metric={name} was not measured: give one of {known}")
+    return float(metrics[name])
+
+
+def _train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    seconds: dict[str, float] = {}
+    if cfg.ckpt_path is not None:
+        read_checkpoint(cfg.ckpt_path)  # says what is wrong with it before anything is built
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    with _phase(seconds, "setup"):
+        datamodule: FashionMNISTDataModule = instantiate(cfg.data)
+        classifier: Classifier = instantiate(cfg.model, classes=datamodule.classes)
+        callbacks = [instantiate(c) for c in (cfg.callbacks or {}).values() if c is not None]
+        loggers = [instantiate(c) for c in (cfg.logger or {}).values() if c is not None]
+        trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    with _phase(seconds, "features"):
+        device = trainer.strategy.root_device
+        precision = classifier.backbone.settle(device)
+        if cfg.store:
+            store = FeatureStore(cfg.paths.cache)
+            datamodule.extractor = Extractor(classifier.backbone, store, device)
+        datamodule.prepare_data()
+        datamodule.setup("fit")
+        if cfg.test:
+            datamodule.setup("test")
+    with _phase(seconds, "fit"):
+        _fit(trainer, classifier, datamodule, cfg.ckpt_path)
+
+    metrics = _validation_metrics(trainer)
+    if cfg.test:
+        with _phase(seconds, "test"):
+            best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+            metrics |= test(trainer, classifier, datamodule, best)
+    metrics |= {f"seconds/{name}": round(value, 3) for name, value in seconds.items()}
+    metrics |= describe(classifier, precision)
+    _log_hyperparameters(loggers, cfg, metrics)
+    write_metrics(folder, metrics)
+    print_metrics(metrics, title=f"run {folder}")
+    return metrics
+
+
+def test(
+    trainer: L.Trainer, classifier: Classifier, datamodule: FashionMNISTDataModule, path: str | None
+) -> dict[str, Any]:
+    """Test metrics by name; of a checkpoint if `path` names one, else of the classifier as is."""
+    results = trainer.test(
+        classifier, datamodule=datamodule, ckpt_path=path, verbose=False, weights_only=True
+    )
+    return dict(results[0])
+
+
+def describe(classifier: Classifier, precision: str) -> dict[str, Any]:
+    """What numbers must be read with: weights, precision, versions."""
+    return {
+        "weights/name": classifier.backbone.weights_name,
+        "weights/sha256": classifier.backbone.fingerprint,
+        "backbone/name": classifier.backbone.name,
+        "backbone/precision": precision,
+        "versions/python": platform.python_version(),
+        "versions/torch": torch.__version__,
+        "versions/torchvision": torchvision.__version__,
+        "versions/lightning": L.__version__,
+        "versions/hydra": hydra.__version__,
+    }
+
+
+def _fit(
+    trainer: L.Trainer,
+    classifier: Classifier,
+    datamodule: FashionMNISTDataModule,
+    path: str | None,
+) -> None:
+    try:
+        trainer.fit(classifier, datamodule=datamodule, ckpt_path=path, weights_only=True)
+    except SystemExit:  # how Lightning ends a fit on Ctrl-C
+        if not trainer.interrupted:
+            raise
+        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+        raise KeyboardInterrupt(
+            (f"the best checkpoint so far is {best}; " if best else "")
+            + "`python train.py ckpt_path=last` continues from the last finished epoch"
+        ) from None
+
+
+def _validation_metrics(trainer: L.Trainer) -> dict[str, Any]:
+    """Validation metrics, of the epoch that the best checkpoint was taken at."""
+    found = {
+        key: float(value)
+        for key, value in trainer.callback_metrics.items()
+        if key.startswith("val/")
+    }
+    callback = trainer.checkpoint_callback
+    if isinstance(callback, ModelCheckpoint) and callback.monitor in found:
+        assert callback.best_model_score is not None
+        found = {callback.monitor: float(callback.best_model_score)}
+    return found
+
+
+def _log_hyperparameters(loggers: list[Any], cfg: DictConfig, metrics: dict[str, Any]) -> None:
+    """Fills TensorBoard's HPARAMS tab, where sweeps are compared."""
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    parameters = {key: plain[key] for key in ("seed", "data", "model")}
+    results = {k: v for k, v in metrics.items() if k in ("val/accuracy", "test/accuracy")}
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(parameters, results)
+            logger.finalize("success")
+
+
+@contextlib.contextmanager
+def _phase(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start

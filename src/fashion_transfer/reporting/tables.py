@@ -1,0 +1,88 @@
+"""Tables for the terminal and files for other programs."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fashion_transfer.confidence import Prediction
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one image file.
+
+    Attributes:
+        path: the file.
+        prediction: what the classifier says of it; means nothing if there is an error.
+        error: why the file could not be read; empty if it could.
+    """
+
+    path: Path
+    prediction: Prediction
+    error: str = ""
+
+
+def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
+    """Prints metrics, weights and times as one table, accuracies in per cent."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in metrics.items():
+        if name.startswith("versions/"):
+            continue
+        text = str(value)
+        if name == "weights/sha256":
+            text = f"{text[:12]}…" if len(text) > 12 else text
+        elif "accuracy" in name:
+            text = f"{value:.2%}"
+        elif name.startswith("seconds/"):
+            text = f"{value:.1f} s"
+        elif isinstance(value, float):
+            text = f"{value:.4f}"
+        table.add_row(name, text)
+    Console().print(table)
+
+
+def print_answers(answers: Sequence[Answer], most: int = 50) -> None:
+    """Prints a table of answers, the first `most` of them."""
+    table = Table()
+    for heading in ("image", "label", "confidence", "note"):
+        table.add_column(heading, justify="right" if heading == "confidence" else "left")
+    for answer in answers[:most]:
+        found = answer.prediction
+        if answer.error:
+            table.add_row(str(answer.path), "—", "", f"error: {answer.error}")
+        else:
+            note = f"warning: {found.message}" if found.warning else ""
+            table.add_row(str(answer.path), found.label, f"{found.confidence:.0%}", note)
+    Console().print(table)
+    if len(answers) > most:
+        print(f"… and {len(answers) - most} more, all in the CSV file")
+
+
+def write_answers(answers: Sequence[Answer], path: Path) -> None:
+    """Writes one row a file: path, label, confidence, warning, reason, message, error."""
+    scratch = path.with_name(f".{path.name}")
+    with scratch.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "confidence", "warning", "reason", "message", "error"))
+        for answer in answers:
+            found = answer.prediction
+            told = (
+                ("", "", "", "", "")
+                if answer.error
+                else (
+                    found.label,
+                    f"{found.confidence:.6f}",
+                    str(found.warning).lower(),
+                    found.reason,
+                    found.message,
+                )
+            )
+            writer.writerow((answer.path, *told, answer.error))
+    scratch.replace(path)
