@@ -1,15 +1,14 @@
 """From probabilities to an answer: a label, a confidence, and a warning where it is due."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
 from fashion_transfer.errors import FashionTransferError
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What the classifier has to say about one image.
 
     Attributes:

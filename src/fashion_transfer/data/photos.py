@@ -104,7 +104,7 @@ class PhotoDataset(Dataset[dict[str, Tensor]]):
         try:
             image = read_image(self.paths[index])
         except FashionTransferError as error:
-            self.errors[index] = str(error)
+            self.errors[index] = str(error).removeprefix(f"{self.paths[index]}: ")
             return {"images": torch.zeros(3, self.image_size, self.image_size)}
         image = render(image.unsqueeze(0), self.image_size)[0]
         return {"images": image.expand(3, -1, -1)}

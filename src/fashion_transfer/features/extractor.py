@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,9 +20,12 @@ from torch import Tensor
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.backbone import CHUNK, Backbone
-from fashion_transfer.features.store import FeatureStore, FeatureTable
+from fashion_transfer.features.store import FeatureStore, FeatureTable, kernel_dir
 
 log = logging.getLogger(__name__)
+
+SAY_EVERY = 60.0
+"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
 BLOCK = 8
 """Passes between two writes: what a killed run loses at most."""
@@ -46,10 +50,9 @@ class Extractor:
         self.store = store
         self.device = torch.device(device)
         self.computed = 0
-        # torch reads this when it compiles first; kernels are then kept beside the features.
-        os.environ.setdefault(
-            "TORCHINDUCTOR_CACHE_DIR", str(store.directory.parent / "compiled-kernels")
-        )
+        # torch's default is a temporary folder. It may have put that here by now, and reads it
+        # again when it compiles.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernel_dir(store))
 
     def __call__(
         self,
@@ -106,10 +109,12 @@ class Extractor:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        if len(missing):
-            log.info("computing the features of %d %s", len(missing), title)
+        if not len(missing):
+            return
+        log.info("computing the features of %d %s", len(missing), title)
         with Progress(*columns) as progress:
             task = progress.add_task(title, total=len(missing))
+            said = time.monotonic()
             for start in range(0, len(missing), CHUNK * BLOCK):
                 block = missing[start : start + CHUNK * BLOCK]
                 found: list[dict[str, Tensor]] = []
@@ -121,6 +126,11 @@ class Extractor:
                 self._check(features)
                 table.write(block, features)
                 self.computed += len(block)
+                if not progress.console.is_terminal and time.monotonic() - said > SAY_EVERY:
+                    said = time.monotonic()  # a bar shows in no log file
+                    left = (progress.tasks[task].time_remaining or 0) / 60
+                    done = int(progress.tasks[task].completed)
+                    log.info("%s: %d of %d, %.0f min left", title, done, len(missing), left)
 
     def _check(self, features: Mapping[str, Tensor]) -> None:
         for name, stage in features.items():

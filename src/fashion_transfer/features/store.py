@@ -163,6 +163,11 @@ class FeatureStore:
             shutil.rmtree(folder)
 
 
+def kernel_dir(store: FeatureStore) -> Path:
+    """Where torch keeps the kernels it compiled for the backbone, beside the features."""
+    return store.directory.parent / "compiled-kernels"
+
+
 def _checksum(row: np.ndarray) -> int:
     return zlib.crc32(row.tobytes()) or 1  # 0 stands for: no such row
 

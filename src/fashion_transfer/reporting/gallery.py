@@ -30,7 +30,7 @@ def draw_gallery(answers: Sequence[Answer], path: Path) -> None:
     # A name is not markup: `$` must not start a formula.
     with matplotlib.rc_context({"text.parse_math": False}):
         figure = Figure(figsize=(2.6 * columns, 3.3 * rows), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(rows, columns)).flat
+        axes = list(np.atleast_1d(figure.subplots(rows, columns)).flat)
         for axis in axes:
             axis.set_axis_off()
         for axis, answer in zip(axes, shown, strict=False):
@@ -44,13 +44,13 @@ def _draw(axis: matplotlib.axes.Axes, answer: Answer) -> None:
     found = answer.prediction
     name = textwrap.shorten(answer.path.name, 28, placeholder="…")
     if answer.error:
-        color, title, note = BROKEN, "not read", answer.error.rpartition(": ")[2]
+        color, title, note = BROKEN, "not read", answer.error
         pixels = np.full((4, 4), 230, dtype=np.uint8)
     else:
         color = UNSURE if found.warning else SURE
         title = f"{found.label}  {found.confidence:.0%}"
         others = ", ".join(f"{label} {value:.0%}" for label, value in found.top[1:])
-        note = f"⚠ {found.reason}\nor {others}" if found.warning else ""
+        note = f"⚠ {found.reason}: or {others}" if found.warning else ""
         try:
             image = read_image(answer.path)
         except FashionTransferError:  # deleted in between

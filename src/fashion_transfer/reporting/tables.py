@@ -51,16 +51,22 @@ def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
 def print_answers(answers: Sequence[Answer], most: int = 50) -> None:
     """Prints a table of answers, the first `most` of them."""
     table = Table()
-    for heading in ("image", "label", "confidence", "note"):
-        table.add_column(heading, justify="right" if heading == "confidence" else "left")
+    table.add_column("image", overflow="fold")
+    table.add_column("label", no_wrap=True)
+    table.add_column("confidence", justify="right")
+    table.add_column("note", ratio=1)
     for answer in answers[:most]:
         found = answer.prediction
         if answer.error:
-            table.add_row(str(answer.path), "—", "", f"error: {answer.error}")
+            table.add_row(str(answer.path), "—", "", answer.error)
         else:
-            note = f"warning: {found.message}" if found.warning else ""
+            others = ", ".join(f"{label} {value:.0%}" for label, value in found.top[1:])
+            note = f"⚠ {found.reason}: or {others}" if found.warning else ""
             table.add_row(str(answer.path), found.label, f"{found.confidence:.0%}", note)
     Console().print(table)
+    warned = [a.prediction for a in answers if not a.error and a.prediction.warning]
+    if warned:
+        print(f"⚠ {len(warned)} of {len(answers)} with a warning, such as: {warned[0].message}")
     if len(answers) > most:
         print(f"… and {len(answers) - most} more, all in the CSV file")
 
