@@ -77,7 +77,7 @@ class Backbone(nn.Module):
         self.source = str(Path(str(weights)).resolve()) if is_file else weights
         self.precision = precision
         self.compile_mode = compile
-        self.network, found = _build(name, weights)
+        network, found = _build(name, weights)
         self.weights_name, self.fingerprint = found.name, found.sha256
         self.mean = tuple(found.mean if mean is None else mean)
         self.std = tuple(found.std if std is None else std)
@@ -86,12 +86,13 @@ class Backbone(nn.Module):
                 f"model.backbone.mean is {self.mean} and std is {self.std}: each takes three "
                 "numbers, std above 0"
             )
-        self.pool = _check_pool(name, self.network, pool)
-        self.requires_grad_(False)
-        super().train(False)
+        self.pool = _check_pool(name, network, pool)
+        network.requires_grad_(False).train(False)
         if not name.startswith("timm/"):
-            _fold_batch_norm(self.network)
-        self.network.to(memory_format=torch.channels_last)
+            _fold_batch_norm(network)
+        network.to(memory_format=torch.channels_last)
+        self.stages = Stages(network, self.pool, self.mean, self.std)
+        super().train(False)
         with torch.no_grad():
             probe = self.stages(torch.zeros(1, 3, 32, 32))
         self.widths = {name: stage.shape[1] for name, stage in probe.items()}
@@ -156,23 +157,6 @@ class Backbone(nn.Module):
         run = self.extract if self.compiles(images.shape[-1]) else self.stages
         return torch.cat(list(run(images).values()), dim=1)
 
-    def stages(self, images: Tensor) -> dict[str, Tensor]:
-        """As `forward`, but each pooled stage on its own, float32, (B, C), by name."""
-        mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = images.new_tensor(self.std).view(1, 3, 1, 1)
-        x = (images - mean) / std  # broadcasts grey to three channels
-        x = x.to(dtype=next(self.network.parameters()).dtype, memory_format=torch.channels_last)
-        if self.name.startswith("timm/"):
-            return {self.pool[0]: self.network(x).float()}
-        pooled = {}
-        for name, stage in self.network.named_children():
-            x = stage(x)
-            if name in self.pool:
-                pooled[name] = x.mean((2, 3), dtype=torch.float32)
-            if len(pooled) == len(self.pool):
-                break
-        return {name: pooled[name] for name in self.pool}
-
     @torch.no_grad()
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """As `stages`, in passes of exactly `CHUNK` images, compiled where that pays.
@@ -196,8 +180,50 @@ class Backbone(nn.Module):
             # time. torch keeps the kernels under TORCHINDUCTOR_CACHE_DIR between runs.
             options: dict[str, Any] = {"freezing": True}
             log.info("compiling the backbone (about 15 s, less once its kernels are kept)")
-            self._compiled = torch.compile(self.stages, dynamic=False, options=options)
+            compiled: Any = torch.compile(self.stages, dynamic=False, options=options)
+            self._compiled = compiled.__call__  # bare, it would be a second child in state_dict
         return self._compiled
+
+
+class Stages(nn.Module):
+    """The arithmetic of a backbone: pixels in [0, 1] to pooled stages.
+
+    A module of its own, since torch.compile freezes the weights of modules only.
+
+    Args:
+        network: torchvision's ResNet, run up to the last pooled stage, or a timm model.
+        pool: stages to pool; for a timm model the one name that its output gets.
+        mean: of the preprocessing, a channel.
+        std: likewise.
+    """
+
+    def __init__(
+        self, network: nn.Module, pool: Sequence[str], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.pool = tuple(pool)
+        self.by_stage = any(name == self.pool[-1] for name, _ in network.named_children())
+        # Plain numbers, not buffers: they stay float32 whatever precision the network runs in.
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Each pooled stage, float32, (B, C), by name, for images (B, 1 or 3, H, W) in [0, 1]."""
+        mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
+        std = images.new_tensor(self.std).view(1, 3, 1, 1)
+        x = (images - mean) / std  # broadcasts grey to three channels
+        x = x.to(dtype=next(self.network.parameters()).dtype, memory_format=torch.channels_last)
+        if not self.by_stage:
+            return {self.pool[0]: self.network(x).float()}
+        pooled: dict[str, Tensor] = {}
+        for name, stage in self.network.named_children():
+            x = stage(x)
+            if name in self.pool:
+                pooled[name] = x.mean((2, 3), dtype=torch.float32)
+            if len(pooled) == len(self.pool):
+                break
+        return {name: pooled[name] for name in self.pool}
 
 
 def _build(name: str, weights: str | None) -> tuple[nn.Module, Weights]:
