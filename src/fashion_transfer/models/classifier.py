@@ -109,7 +109,10 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer over the head's parameters, and the schedule if there is one."""
-        optimizer = self.optimizer(self.head.parameters())
+        try:
+            optimizer = self.optimizer(self.head.parameters())
+        except (TypeError, ValueError) as error:
+            raise FashionTransferError(f"model.optimizer: {error}") from error
         if self.scheduler is None:
             return optimizer
         steps = self.trainer.estimated_stepping_batches
@@ -118,7 +121,12 @@ class Classifier(L.LightningModule):
                 "model.scheduler needs to know where training ends: give trainer.max_epochs, or "
                 "model.scheduler=null for a constant rate"
             )
-        schedule = self.scheduler(optimizer, total_steps=max(1, int(steps)))
+        try:
+            schedule = self.scheduler(optimizer, total_steps=max(1, int(steps)))
+        except (TypeError, ValueError) as error:
+            raise FashionTransferError(
+                f"model.scheduler, which is called with total_steps: {error}"
+            ) from error
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -213,6 +221,13 @@ class Classifier(L.LightningModule):
                 f"the checkpoint was learned on another backbone ({told}): load it with the same "
                 "model.backbone settings and weights"
             )
+        here = {"head": self.head_options, "standardise": self.standardise is not None}
+        for name, value in here.items():
+            if checkpoint["classifier"][name] != value:
+                raise FashionTransferError(
+                    f"the checkpoint was learned with model.{name} "
+                    f"{checkpoint['classifier'][name]}, here it is {value}: load it with the same"
+                )
         own = {f"backbone.{name}": part for name, part in self.backbone.state_dict().items()}
         checkpoint["state_dict"] = own | checkpoint["state_dict"]
 
