@@ -1,0 +1,292 @@
+import csv
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fashion_transfer.data import CLASSES, PhotoDataset
+from fashion_transfer.models import Classifier, load_classifier
+
+HEADER = ["path", "label", "confidence", "warning", "reason", "message", "error"]
+
+# Names that Hydra's grammar, a shell's habits or a table's commas might stumble over.
+NAMES = ("IMG (1).jpg", "a,b.jpg", "Müller.jpg", "it's.jpg", "a=b.png", "-x.png", "x[1].png")
+
+
+def draw(path: Path, seed: int = 0) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """A folder of images, each another, with a folder and a text file in it; do not change it."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed, name in enumerate(NAMES):
+        draw(folder / name, seed)
+    (folder / "deeper").mkdir()
+    draw(folder / "deeper" / "one.JPG", len(NAMES))
+    (folder / "notes.txt").write_text("no image, and not one by its name")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(trained):
+    """`settings(logs)`: arguments of a prediction with a trained run's checkpoint."""
+
+    def arguments(logs: Path) -> list[str]:
+        return [
+            f"ckpt_path={trained.best}",
+            f"paths.logs={logs}",
+            "trainer.accelerator=cpu",
+            "model.backbone.precision=float32",
+        ]
+
+    return arguments
+
+
+@pytest.fixture
+def predict(run, settings, tmp_path):
+    """`predict(*arguments, cwd=None)`: runs predict.py with a trained run's checkpoint."""
+
+    def start(*arguments: str | Path, cwd: Path | None = None):
+        return run("predict.py", *settings(tmp_path / "logs"), *arguments, cwd=cwd)
+
+    return start
+
+
+def only_run(logs: Path) -> Path:
+    [found] = (logs / "predict" / "runs").iterdir()
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """`folder()`: the run folder of the one prediction so far."""
+    return lambda: only_run(tmp_path / "logs")
+
+
+@pytest.fixture(scope="module")
+def labelled(run, settings, photos, tmp_path_factory):
+    """A prediction of the whole folder of images: what it printed, and its run folder."""
+    logs = tmp_path_factory.mktemp("labelled")
+    ended = run("predict.py", *settings(logs), photos, "policy.threshold=0.5").succeeded()
+    return ended, only_run(logs)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.reader(file))
+    assert found[0] == HEADER
+    return [dict(zip(HEADER, row, strict=True)) for row in found[1:]]
+
+
+# ---- what comes of it
+
+
+def test_a_folder_stands_for_every_image_below_it(labelled, photos):
+    found = sorted(Path(row["path"]).relative_to(photos).as_posix() for row in rows(labelled[1]))
+    assert found == sorted([*NAMES, "deeper/one.JPG"])
+
+
+def test_each_image_has_a_row_as_the_classifier_says(labelled, trained):
+    found = rows(labelled[1])
+    classifier = load_classifier(trained.best, threshold=0.5, precision="float32")
+    images = PhotoDataset([Path(row["path"]) for row in found], classifier.image_size)
+    for number, row in enumerate(found):
+        batch = {"images": images[number]["images"].unsqueeze(0)}
+        [expected] = classifier.predict_step(batch, 0)
+        assert row["label"] == expected.label
+        assert float(row["confidence"]) == pytest.approx(expected.confidence, abs=1e-4)
+        assert row["warning"] == str(expected.warning).lower()
+        assert row["error"] == ""
+
+
+def test_the_gallery_is_a_png(labelled):
+    with Image.open(labelled[1] / "gallery.png") as image:
+        image.verify()
+        assert image.format == "PNG"
+
+
+def test_both_files_are_named(labelled):
+    ended, folder = labelled
+    out = "".join(ended.out.split())
+    assert str(folder / "predictions.csv") in out
+    assert str(folder / "gallery.png") in out
+
+
+def test_any_file_name_will_do(predict, folder, photos):
+    names = [*NAMES, *(f"./{name}" for name in NAMES)]
+    predict(*names, cwd=photos).succeeded()
+    found = rows(folder())
+    assert [Path(row["path"]).name for row in found] == [*NAMES, *NAMES]
+    assert all(row["label"] in CLASSES and not row["error"] for row in found)
+
+
+def test_a_name_that_looks_like_markup_will_do(predict, folder, tmp_path):
+    names = ["[bold].png", "a[/red].png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        draw(tmp_path / name)
+    out = predict(*names, cwd=tmp_path).succeeded().out
+    assert [row["path"] for row in rows(folder())] == names
+    assert all(name in out for name in names)
+
+
+def test_input_names_files_and_folders_too(predict, folder, photos):
+    predict(f"input=[{photos / '-x.png'},{photos / 'deeper'}]").succeeded()
+    assert [Path(row["path"]).name for row in rows(folder())] == ["-x.png", "one.JPG"]
+
+
+def test_input_comes_beside_plain_paths(predict, folder, photos):
+    predict("-x.png", f"input={photos / 'deeper' / 'one.JPG'}", cwd=photos).succeeded()
+    assert [Path(row["path"]).name for row in rows(folder())] == ["-x.png", "one.JPG"]
+
+
+def test_the_batch_size_changes_no_answer(predict, folder, photos, labelled):
+    predict(photos, "batch_size=3", "policy.threshold=0.5").succeeded()
+    for one, other in zip(rows(folder()), rows(labelled[1]), strict=True):
+        assert (one["path"], one["label"]) == (other["path"], other["label"])
+        assert float(one["confidence"]) == pytest.approx(float(other["confidence"]), abs=1e-4)
+
+
+# ---- warnings
+
+
+def test_threshold_0_never_warns(predict, folder, photos):
+    predict(photos / "deeper", photos / "-x.png", "policy.threshold=0").succeeded()
+    assert {row["warning"] for row in rows(folder())} == {"false"}
+    assert all(row["reason"] == row["message"] == "" for row in rows(folder()))
+
+
+def test_threshold_1_warns_and_says_why(predict, folder, photos):
+    predict(photos / "deeper", photos / "-x.png", "policy.threshold=1").succeeded()
+    assert {row["warning"] for row in rows(folder())} == {"true"}
+    for row in rows(folder()):
+        assert row["reason"] == "low confidence"
+        assert "ambiguous" in row["message"]
+        assert "several items" in row["message"]
+
+
+# ---- files that cannot be read
+
+
+def test_an_unreadable_file_has_a_row_and_the_others_go_on(predict, folder, tmp_path):
+    first = draw(tmp_path / "first.png")
+    draw(tmp_path / "last.png", 1)
+    bad = {
+        "cut.png": first.read_bytes()[:500],
+        "broken.png": b"\x89PNG\r\n\x1a\n but not for long",
+        "text.jpg": b"no image",
+        "empty.png": b"",
+    }
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+    names = ["first.png", *bad, "missing.jpg", "last.png"]
+    predict(*names, "batch_size=2", cwd=tmp_path).succeeded()
+    found = rows(folder())
+    assert [row["path"] for row in found] == names
+    assert all(row["label"] in CLASSES and not row["error"] for row in (found[0], found[-1]))
+    for row in found[1:-1]:
+        assert row["error"], row["path"]
+        told = {row[column] for column in ("label", "confidence", "warning", "reason", "message")}
+        assert told == {""}, row["path"]
+
+
+def test_no_readable_file_at_all_is_a_failure_with_its_rows_written(predict, folder, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    message = predict(tmp_path / "a.png", tmp_path / "missing.png").mistake()
+    assert "none of the 2 files" in message
+    assert all(row["error"] for row in rows(folder()))
+    assert (folder() / "gallery.png").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names there are text")
+def test_a_name_that_is_not_utf_8_does_not_cost_the_other_rows(predict, folder, tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        shutil.copy(draw(tmp_path / "plain.png"), tmp_path / name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    predict("plain.png", name, cwd=tmp_path).succeeded()
+    assert b"plain.png" in (folder() / "predictions.csv").read_bytes()
+
+
+# ---- the checkpoint
+
+
+def test_the_newest_finished_run_is_the_default_and_is_named(run, photos, trained, tmp_path):
+    logs = tmp_path / "logs"
+    for age, name in enumerate(("newest", "middle", "oldest")):
+        to = logs / "train" / "runs" / name
+        shutil.copytree(trained.folder, to)
+        os.utime(to / "metrics.json", (1e9 - age, 1e9 - age))
+    unfinished = shutil.copytree(trained.folder, logs / "train" / "runs" / "unfinished")
+    (unfinished / "metrics.json").unlink()
+    ended = run(
+        "predict.py", photos / "-x.png", f"paths.logs={logs}", "trainer.accelerator=cpu"
+    ).succeeded()
+    assert str(logs / "train/runs/newest/checkpoints/best.ckpt") in ended.out
+
+
+def test_without_a_run_the_message_says_what_to_do(run, photos, tmp_path):
+    assert "train.py" in run("predict.py", photos, f"paths.logs={tmp_path}").mistake()
+
+
+# ---- mistakes
+
+
+def test_no_image_at_all_is_a_mistake(predict):
+    assert "no image given" in predict().mistake()
+
+
+def test_a_folder_without_images_is_a_mistake(predict, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "holds no image" in predict(tmp_path / "empty").mistake()
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("policy.threshold=1.5", "policy.threshold"),
+        ("policy.threshold=high", "policy.threshold"),
+        ("policy.treshold=0.5", "treshold"),
+        ("batch_size=0", "batch_size"),
+        ("ckpt_path=nowhere.ckpt", "nowhere.ckpt"),
+        ("model.backbone.weights=nowhere.pth", "nowhere.pth"),
+        ("trainer.accelerator=abacus", "abacus"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(run, trained, photos, tmp_path, override, named):
+    settings = [f"paths.logs={tmp_path}", "trainer.accelerator=cpu"]
+    if not override.startswith("ckpt_path="):
+        settings.append(f"ckpt_path={trained.best}")
+    message = run("predict.py", photos / "-x.png", *settings, override).mistake()
+    assert named in message
+    assert "train again" not in message  # the checkpoint is not what is wrong
+
+
+def test_options_with_values_go_to_hydra(run, photos):
+    ended = run("predict.py", "--config-name", "no_such_config", photos / "-x.png")
+    assert "no_such_config" in ended.mistake()
+
+
+def test_a_dump_of_the_config_labels_nothing(run, photos, tmp_path):
+    ended = run("predict.py", "--cfg", "job", photos / "-x.png", f"paths.logs={tmp_path}")
+    assert "threshold: 0.8" in ended.succeeded().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_is_one_line(predict, photos, monkeypatch):
+    def interrupting(self, batch, batch_idx):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Classifier, "predict_step", interrupting)
+    ended = predict(photos)
+    assert ended.status == 130
+    [line] = ended.err.splitlines()
+    assert line.startswith("interrupted")

@@ -1,0 +1,390 @@
+"""The feature store: every row is whole or absent, whatever happened to disk or process."""
+
+import errno
+import json
+import os
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features import FeatureStore, FeatureTable
+from fashion_transfer.features.store import default_cache_dir
+
+STAGES = {"layer3": 4, "layer4": 6}
+ROWS = 50
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(tmp_path / "cache")
+
+
+@pytest.fixture
+def table(store):
+    return open_table(store)
+
+
+def open_table(store, stages=STAGES, rows=ROWS, **key) -> FeatureTable:
+    """As another run would: nothing is kept from the table before."""
+    return FeatureTable(store.folder({"images": "some", **key}), stages, rows)
+
+
+def some(indices, stages=STAGES) -> dict[str, torch.Tensor]:
+    """Features that say which row and stage they belong to."""
+    column = torch.as_tensor(indices, dtype=torch.float32).unsqueeze(1)
+    return {
+        name: column + torch.arange(width) / 8 + 100 * place
+        for place, (name, width) in enumerate(stages.items())
+    }
+
+
+def side_by_side(features) -> torch.Tensor:
+    return torch.cat(list(features.values()), dim=1)
+
+
+def missing(table, indices=None) -> list[int]:
+    return table.missing(
+        np.arange(ROWS) if indices is None else np.array(indices, np.int64)
+    ).tolist()
+
+
+# Writing and reading
+
+
+def test_what_was_written_is_gathered_in_any_order(table, store):
+    written = np.array([3, 4, 17, 49])
+    table.write(written, some(written))
+    wanted = np.array([49, 3, 17, 17])
+    for found in (table.gather(wanted), open_table(store).gather(wanted)):
+        assert found.dtype == torch.float32
+        assert torch.equal(found, side_by_side(some(wanted)))
+
+
+def test_features_are_kept_with_the_accuracy_of_float16(table):
+    indices = np.arange(ROWS)
+    values = {
+        name: torch.randn(ROWS, width, generator=torch.Generator().manual_seed(width))
+        for name, width in STAGES.items()
+    }
+    table.write(indices, values)
+    found, expected = table.gather(indices), side_by_side(values)
+    assert torch.allclose(found, expected, rtol=2**-10, atol=1e-6)
+    assert torch.equal(found, expected.half().float())
+
+
+def test_zeros_are_features_like_any_other(table):
+    zeros = {name: torch.zeros(1, width) for name, width in STAGES.items()}
+    table.write(np.array([5]), zeros)
+    assert missing(table, [4, 5]) == [4]
+
+
+def test_gathering_does_not_change_what_is_kept(table, store):
+    table.write(np.array([1]), some([1]))
+    table.gather(np.array([1])).fill_(7)
+    assert torch.equal(open_table(store).gather(np.array([1])), side_by_side(some([1])))
+    assert missing(open_table(store), [1]) == []
+
+
+def test_missing_names_those_that_were_not_written(table, store):
+    assert missing(table) == list(range(ROWS))
+    table.write(np.array([0, 7]), some([0, 7]))
+    for current in (table, open_table(store)):
+        assert missing(current, [7, 8, 0, 9]) == [8, 9]
+        assert missing(current, []) == []
+
+
+def test_growing_keeps_what_was_there(table, store):
+    table.write(np.array([0, 7]), some([0, 7]))
+    open_table(store).write(np.array([1, 8]), some([1, 8]))
+    found = open_table(store)
+    assert missing(found, range(10)) == [2, 3, 4, 5, 6, 9]
+    rows = np.array([0, 1, 7, 8])
+    assert torch.equal(found.gather(rows), side_by_side(some(rows)))
+
+
+def test_stages_are_shared_between_tables_that_pool_differently(table, store):
+    indices = np.array([2, 3])
+    table.write(indices, some(indices))
+    one = open_table(store, {"layer4": 6})
+    assert missing(one, [2, 3]) == []
+    assert torch.equal(one.gather(indices), some(indices)["layer4"])
+    more = open_table(store, {"layer4": 6, "layer1": 2})
+    assert missing(more, [2, 3]) == [2, 3]
+
+
+def test_stages_are_gathered_in_the_order_asked_for(table, store):
+    indices = np.array([2, 3])
+    table.write(indices, some(indices))
+    turned = open_table(store, {"layer4": 6, "layer3": 4})
+    features = some(indices)
+    expected = torch.cat([features["layer4"], features["layer3"]], dim=1)
+    assert torch.equal(turned.gather(indices), expected)
+
+
+def test_rows_nobody_asked_for_take_little_space(store, tmp_path):
+    table = open_table(store, {"layer4": 512}, 60_000)
+    table.write(np.array([59_999]), some([59_999], {"layer4": 512}))
+    ((_, _, size),) = store.entries()
+    if size > 30_000_000:
+        pytest.skip("this file system has no sparse files")
+    assert size < 1_000_000
+
+
+# Damage
+
+
+def test_a_flipped_bit_is_noticed_and_computed_again(table, store, caplog):
+    indices = np.arange(ROWS)
+    table.write(indices, some(indices))
+    path = table.folder / "layer4.npy"
+    content = bytearray(path.read_bytes())
+    row_bytes = 6 * 2
+    content[len(content) - ROWS * row_bytes + 20 * row_bytes + 5] ^= 4
+    path.write_bytes(content)
+    again = open_table(store)
+    assert missing(again) == [20]
+    assert "1 damaged features" in caplog.text
+    assert str(path) in caplog.text
+    again.write(np.array([20]), some([20]))
+    assert missing(open_table(store)) == []
+    assert torch.equal(open_table(store).gather(indices), side_by_side(some(indices)))
+
+
+def test_a_flipped_bit_in_a_checksum_is_noticed(table, store):
+    indices = np.arange(ROWS)
+    table.write(indices, some(indices))
+    path = table.folder / "layer3.crc.npy"
+    content = bytearray(path.read_bytes())
+    content[len(content) - 4 * 3] ^= 1
+    path.write_bytes(content)
+    assert missing(open_table(store)) == [ROWS - 3]
+
+
+@pytest.mark.parametrize("name", ["layer3.npy", "layer4.npy", "layer4.crc.npy"])
+@pytest.mark.parametrize("kept", [0, 1, 7, 60, 128, 130, -1])
+def test_a_truncated_file_is_written_anew(table, store, name, kept):
+    indices = np.arange(ROWS)
+    table.write(indices, some(indices))
+    path = table.folder / name
+    path.write_bytes(path.read_bytes()[:kept])
+    assert missing(open_table(store)) == list(range(ROWS))
+    assert_mends(store)
+
+
+@pytest.mark.parametrize("name", ["layer4.npy", "layer4.crc.npy"])
+def test_a_flipped_bit_in_a_files_header_is_mended_or_harmless(table, store, name):
+    indices = np.arange(ROWS)
+    table.write(indices, some(indices))
+    path = table.folder / name
+    whole = path.read_bytes()
+    for place in range(128):
+        for bit in (1, 16, 128):
+            content = bytearray(whole)
+            content[place] ^= bit
+            path.write_bytes(content)
+            assert_mends(store, (place, bit))
+
+
+@pytest.mark.parametrize("name", ["layer4.npy", "layer4.crc.npy"])
+def test_a_file_with_bytes_too_many_is_mended_or_harmless(table, store, name):
+    written = np.arange(0, ROWS, 2)
+    table.write(written, some(written))
+    with (table.folder / name).open("ab") as file:
+        file.write(b"more")
+    assert_mends(store)
+
+
+def assert_mends(store, what=None) -> None:
+    """As the extractor does: what is missing is written, and then all of it is read."""
+    indices = np.arange(ROWS)
+    table = open_table(store)
+    absent = table.missing(indices)
+    if len(absent):
+        table.write(absent, some(absent))
+    assert torch.equal(table.gather(indices), side_by_side(some(indices))), what
+    assert missing(open_table(store)) == [], what
+
+
+def test_files_of_another_shape_are_written_anew(store):
+    indices = np.arange(10)
+    open_table(store, rows=10).write(indices, some(indices))
+    larger = open_table(store)
+    assert larger.missing(indices).tolist() == indices.tolist()
+    larger.write(indices, some(indices))
+    assert torch.equal(larger.gather(indices), side_by_side(some(indices)))
+
+
+@pytest.mark.parametrize("content", [b"not an array", b"PK\x03\x04", b"\0"])
+def test_a_file_that_is_no_array_is_written_anew(table, store, content):
+    for name in ("layer3.npy", "layer4.crc.npy"):
+        (table.folder / name).write_bytes(content * 1000)
+    assert_mends(store)
+
+
+class Killed(BaseException):
+    """What a kill is to the code that runs: nothing after it happens."""
+
+
+@pytest.mark.parametrize("writes", range(0, 41, 3))
+def test_a_run_killed_between_two_writes_leaves_whole_rows(table, store, monkeypatch, writes):
+    indices = np.arange(5, 15)
+    done = 0
+    real = os.pwrite
+
+    def write_some(descriptor, data, offset):
+        nonlocal done
+        if done == writes:
+            real(descriptor, data[: len(data) // 2], offset)
+            raise Killed
+        done += 1
+        return real(descriptor, data, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", write_some)
+        try:
+            table.write(indices, some(indices))
+        except Killed:
+            assert writes < 40  # two stages, each with ten rows and ten checksums
+    again = open_table(store)
+    absent = again.missing(indices)
+    present = np.setdiff1d(indices, absent)
+    assert len(present) == max(0, writes - 30)
+    if len(present):
+        assert torch.equal(again.gather(present), side_by_side(some(present)))
+    again.write(absent, some(absent))
+    assert torch.equal(open_table(store).gather(indices), side_by_side(some(indices)))
+
+
+# Disks that refuse
+
+
+def refused(table, indices) -> str:
+    with pytest.raises(FashionTransferError) as caught:
+        table.write(indices, some(indices))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(table.folder) in message
+    assert "paths.cache=DIR" in message
+    return message
+
+
+def test_a_full_disk_is_an_error_and_keeps_what_was_finished(table, store, monkeypatch):
+    table.write(np.arange(5), some(np.arange(5)))
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        assert "the disk is full" in refused(table, np.arange(5, 10))
+    assert missing(open_table(store), range(10)) == list(range(5, 10))
+
+
+def test_a_disk_that_takes_only_part_of_a_row_is_full(table, monkeypatch):
+    table.write(np.arange(5), some(np.arange(5)))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", lambda descriptor, data, offset: len(data) - 1)
+        assert "the disk is full" in refused(table, np.arange(5, 10))
+
+
+def test_a_file_larger_than_allowed_is_an_error(store):
+    table = open_table(store, rows=1_000_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        assert os.strerror(errno.EFBIG) in refused(table, np.arange(5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert missing(table, range(5)) == list(range(5))
+
+
+def test_a_store_that_cannot_be_written_is_an_error(read_only_dir):
+    read_only_dir.protect()
+    store = FeatureStore(read_only_dir.path)
+    with pytest.raises(FashionTransferError, match="paths.cache=DIR") as caught:
+        store.folder({"a": 1})
+    assert str(read_only_dir.path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_can_be_read(read_only_dir):
+    store = FeatureStore(read_only_dir.path)
+    indices = np.arange(5)
+    open_table(store).write(indices, some(indices))
+    read_only_dir.protect()
+    table = open_table(store)
+    assert missing(table, range(7)) == [5, 6]
+    assert torch.equal(table.gather(indices), side_by_side(some(indices)))
+    refused(table, np.array([5]))
+
+
+def test_locking_a_folder_that_cannot_be_written_is_an_error(read_only_dir):
+    store = FeatureStore(read_only_dir.path)
+    folder = store.folder({"a": 1})
+    read_only_dir.protect()
+    with pytest.raises(FashionTransferError, match="paths.cache=DIR"), store.lock(folder):
+        pass
+
+
+def test_a_store_under_a_file_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(FashionTransferError, match="paths.cache=DIR"):
+        FeatureStore(tmp_path / "file").folder({"a": 1})
+
+
+# Folders
+
+
+def test_a_folder_says_its_key(store):
+    key = {"images": {"view": 1}, "backbone": [1, 2]}
+    folder = store.folder(key)
+    assert folder.parent == store.directory
+    assert json.loads((folder / "key.json").read_text()) == key
+    assert store.folder({"backbone": [1, 2], "images": {"view": 1}}) == folder
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"a": 1, "b": [1, 3]}, {"a": 2, "b": [1, 2]}, {"a": 1}, {"a": "1", "b": [1, 2]}, {}],
+)
+def test_different_keys_have_different_folders(store, other):
+    assert store.folder({"a": 1, "b": [1, 2]}) != store.folder(other)
+
+
+def test_entries_are_listed_with_their_size_largest_first(store):
+    assert store.entries() == []
+    small, large = ({"images": "some", "size": size} for size in ("small", "large"))
+    open_table(store, rows=60_000, size="small").write(np.arange(2), some(np.arange(2)))
+    rows = np.arange(60_000)
+    open_table(store, rows=60_000, size="large").write(rows, some(rows))
+    entries = store.entries()
+    assert [key for _, key, _ in entries] == [large, small]
+    assert entries[0][2] > entries[1][2] > 0
+    assert entries[0][0] == store.folder(large)
+
+
+def test_a_removed_folder_is_gone_and_can_be_filled_again(table, store):
+    table.write(np.arange(3), some(np.arange(3)))
+    store.remove(table.folder)
+    assert not table.folder.exists()
+    assert store.entries() == []
+    again = open_table(store)
+    assert missing(again, range(3)) == [0, 1, 2]
+    again.write(np.arange(3), some(np.arange(3)))
+    assert missing(again, range(3)) == []
+
+
+def test_the_store_is_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASHION_TRANSFER_CACHE", str(tmp_path / "given"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache_dir() == tmp_path / "given"
+    assert FeatureStore().directory == tmp_path / "given" / "features"
+    monkeypatch.delenv("FASHION_TRANSFER_CACHE")
+    assert default_cache_dir() == tmp_path / "xdg" / "fashion-transfer"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    assert default_cache_dir() == tmp_path / "home" / ".cache" / "fashion-transfer"
