@@ -39,7 +39,7 @@ def resume_arguments(arguments: list[str]) -> list[str]:
         return arguments
     given = [argument for argument in arguments if argument != "ckpt_path=last"]
     paths = [argument for argument in given if argument.startswith("paths.logs=")]
-    logs = Path(paths[-1].partition("=")[2] if paths else "logs")
+    logs = Path(paths[-1].partition("=")[2].strip("'\"") if paths else "logs")
     unfinished = sorted(
         (file for file in logs.glob(f"train/**/{LAST}") if _is_unfinished(file.parent.parent)),
         key=lambda file: file.stat().st_mtime_ns,
@@ -73,7 +73,7 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     paths, rest = [], []
     takes_value = False
     for argument in arguments:
-        option = argument.startswith("-")
+        option = argument.startswith(("-", "~"))  # ~key deletes one
         if takes_value or (not Path(argument).exists() and (option or "=" in argument)):
             rest.append(argument)
         else:
@@ -93,5 +93,5 @@ def _is_unfinished(folder: Path) -> bool:
 
 
 def _quoted(path: Path) -> str:
-    text = os.fspath(path).replace("\\", "\\\\").replace("'", "\\'")
+    text = os.fspath(path).replace("'", "\\'")
     return f"'{text}'"

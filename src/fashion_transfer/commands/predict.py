@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from fashion_transfer.commands.runs import newest_checkpoint
+from fashion_transfer.commands.runs import interruptible, newest_checkpoint
 from fashion_transfer.data import PhotoDataset, find_images
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import load_classifier
@@ -30,6 +30,8 @@ def predict(cfg: DictConfig, paths: Sequence[str] = ()) -> None:
         FashionTransferError: no image, no checkpoint, or no file could be read.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if not isinstance(cfg.batch_size, int) or cfg.batch_size < 1:
+        raise FashionTransferError(f"batch_size is {cfg.batch_size!r}: it must be at least 1")
     given = [cfg.input] if isinstance(cfg.input, str) else list(cfg.input or [])
     files = find_images([*paths, *map(str, given)])
     path = cfg.ckpt_path or newest_checkpoint(Path(cfg.paths.logs))
@@ -38,7 +40,8 @@ def predict(cfg: DictConfig, paths: Sequence[str] = ()) -> None:
     photos = PhotoDataset(files, classifier.image_size)
     loader = DataLoader(photos, batch_size=cfg.batch_size)
     trainer: L.Trainer = instantiate(cfg.trainer)
-    batches = trainer.predict(classifier, loader)
+    with interruptible(trainer):
+        batches = trainer.predict(classifier, loader)
     assert batches is not None
     predictions = [prediction for batch in batches for prediction in batch]
     answers = [

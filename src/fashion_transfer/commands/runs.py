@@ -1,6 +1,8 @@
 """Run folders: what a run leaves, and how later commands find it. Imports no torch."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,22 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     scratch = folder / f".{METRICS}"
     scratch.write_text(json.dumps(metrics, indent=2) + "\n")
     scratch.replace(folder / METRICS)
+
+
+@contextmanager
+def interruptible(trainer: Any, hint: Callable[[], str] = str) -> Iterator[None]:
+    """Lets Ctrl-C be a KeyboardInterrupt: Lightning ends the process on it.
+
+    Args:
+        trainer: the `lightning.Trainer` at work.
+        hint: what to tell the user who pressed it.
+    """
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        raise KeyboardInterrupt(hint()) from None
 
 
 def run_lock(folder: Path) -> FileLock:

@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fashion_transfer.commands.runs import METRICS
 
@@ -35,11 +36,11 @@ def summarise(folder: Path) -> None:
     if not runs:
         return
     runs.sort(key=lambda run: (-run.get("val/accuracy", -1.0), run["job"].zfill(6)))
-    table = Table(title=f"sweep {folder}", title_justify="left")
+    table = Table(title=Text(f"sweep {folder}"), title_justify="left")
     for heading in ("job", "overrides", *COLUMNS):
         table.add_column(heading, justify="right" if heading in ("job", *COLUMNS) else "left")
     for run in runs:
-        table.add_row(run["job"], run["overrides"], *(_text(run, name) for name in COLUMNS))
+        table.add_row(run["job"], Text(run["overrides"]), *(_text(run, name) for name in COLUMNS))
     scratch = folder / ".sweep.csv"
     with scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ("job", "overrides", *COLUMNS), extrasaction="ignore")

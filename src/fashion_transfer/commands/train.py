@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from fashion_transfer.commands.runs import run_lock, write_metrics
+from fashion_transfer.commands.runs import interruptible, run_lock, write_metrics
 from fashion_transfer.data import FashionMNISTDataModule
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
@@ -68,7 +68,10 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     with _phase(seconds, "setup"):
         datamodule: FashionMNISTDataModule = instantiate(cfg.data)
         classifier: Classifier = instantiate(cfg.model, classes=datamodule.classes)
-        callbacks = [instantiate(c) for c in (cfg.callbacks or {}).values() if c is not None]
+        wanted = dict(cfg.callbacks or {})
+        if not cfg.trainer.get("enable_progress_bar", True):
+            wanted.pop("progress", None)
+        callbacks = [instantiate(c) for c in wanted.values() if c is not None]
         loggers = [instantiate(c) for c in (cfg.logger or {}).values() if c is not None]
         trainer: L.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     with _phase(seconds, "features"):
@@ -101,9 +104,10 @@ def test(
     trainer: L.Trainer, classifier: Classifier, datamodule: FashionMNISTDataModule, path: str | None
 ) -> dict[str, Any]:
     """Test metrics by name; of a checkpoint if `path` names one, else of the classifier as is."""
-    results = trainer.test(
-        classifier, datamodule=datamodule, ckpt_path=path, verbose=False, weights_only=True
-    )
+    with interruptible(trainer):
+        results = trainer.test(
+            classifier, datamodule=datamodule, ckpt_path=path, verbose=False, weights_only=True
+        )
     return dict(results[0])
 
 
@@ -128,16 +132,17 @@ def _fit(
     datamodule: FashionMNISTDataModule,
     path: str | None,
 ) -> None:
-    try:
-        trainer.fit(classifier, datamodule=datamodule, ckpt_path=path, weights_only=True)
-    except SystemExit:  # how Lightning ends a fit on Ctrl-C
-        if not trainer.interrupted:
-            raise
+    def hint() -> str:
         best = getattr(trainer.checkpoint_callback, "best_model_path", "")
-        raise KeyboardInterrupt(
-            (f"the best checkpoint so far is {best}; " if best else "")
-            + "`python train.py ckpt_path=last` continues from the last finished epoch"
-        ) from None
+        if not best:
+            return "no epoch had finished"
+        return (
+            f"the best checkpoint so far is {best}; `python train.py ckpt_path=last` continues "
+            "from the last finished epoch"
+        )
+
+    with interruptible(trainer, hint):
+        trainer.fit(classifier, datamodule=datamodule, ckpt_path=path, weights_only=True)
 
 
 def _validation_metrics(trainer: L.Trainer) -> dict[str, Any]:
@@ -148,8 +153,8 @@ def _validation_metrics(trainer: L.Trainer) -> dict[str, Any]:
         if key.startswith("val/")
     }
     callback = trainer.checkpoint_callback
-    if isinstance(callback, ModelCheckpoint) and callback.monitor in found:
-        assert callback.best_model_score is not None
+    # A run continued after its last epoch validates nothing any more, but knows its best score.
+    if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score:
         found = {callback.monitor: float(callback.best_model_score)}
     return found
 

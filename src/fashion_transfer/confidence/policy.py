@@ -40,9 +40,9 @@ class ThresholdPolicy:
     """
 
     def __init__(self, classes: Sequence[str], threshold: float = 0.8) -> None:
-        if not 0 <= threshold <= 1:
+        if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
             raise FashionTransferError(
-                f"policy.threshold is {threshold}: it must be from 0 to 1, such as 0.8"
+                f"policy.threshold is {threshold!r}: it must be from 0 to 1, such as 0.8"
             )
         self.classes = tuple(classes)
         self.threshold = threshold

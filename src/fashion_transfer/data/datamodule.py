@@ -98,9 +98,11 @@ class FashionMNISTDataModule(L.LightningDataModule):
             raise FashionTransferError(
                 f"data.image_size is {image_size}: the backbone needs at least 32 pixels"
             )
-        for name, value in (("views", views), ("batch_size", batch_size)):
-            if value is not None and value < 1:
-                raise FashionTransferError(f"data.{name} is {value}: it must be at least 1")
+        least = {"views": 1, "batch_size": 1, "num_workers": 0, "seed": 0, "view_seed": 0}
+        given = (views, batch_size, num_workers, seed, view_seed)
+        for (name, lowest), value in zip(least.items(), given, strict=True):
+            if value is not None and value < lowest:
+                raise FashionTransferError(f"data.{name} is {value}: it must be at least {lowest}")
         self.dir = dir
         self.images_per_class = images_per_class
         self.selection = selection
@@ -117,6 +119,7 @@ class FashionMNISTDataModule(L.LightningDataModule):
         self.train_set: ViewDataset | None = None
         self.val_set: ViewDataset | None = None
         self.test_set: ViewDataset | None = None
+        self._next_epoch = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -144,7 +147,9 @@ class FashionMNISTDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """The subset: shuffled, one view of each image, both drawn from (seed, epoch)."""
         assert self.train_set is not None, "setup('fit') comes first"
-        return self._loader(self.train_set, ViewSampler(len(self.train_set), self.views, self.seed))
+        sampler = ViewSampler(len(self.train_set), self.views, self.seed)
+        sampler.set_epoch(self._next_epoch)  # workers fetch before Lightning names the epoch
+        return self._loader(self.train_set, sampler)
 
     def clean_dataloader(self) -> DataLoader[Batch]:
         """The subset's clean images in file order: what the features are standardised by."""
@@ -160,6 +165,15 @@ class FashionMNISTDataModule(L.LightningDataModule):
         """The official test images, clean, in file order."""
         assert self.test_set is not None, "setup('test') comes first"
         return self._loader(self.test_set)
+
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint keeps: the epoch to go on with."""
+        assert self.trainer is not None
+        return {"next_epoch": self.trainer.current_epoch + 1}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Takes up what `state_dict` gave."""
+        self._next_epoch = state_dict["next_epoch"]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Renders a batch of 28 x 28 pixels where it is cheapest: whole, on the device."""
@@ -208,6 +222,8 @@ class FashionMNISTDataModule(L.LightningDataModule):
             num_workers=workers,
             collate_fn=_as_it_is,
             persistent_workers=workers > 0,
+            # Its own, since it draws from one: the global one must depend on the epoch alone.
+            generator=torch.Generator(),
         )
 
 

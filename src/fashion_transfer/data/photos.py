@@ -22,11 +22,12 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
     Raises:
         FashionTransferError: no path was given, or a folder holds no image.
     """
-    if not inputs:
+    if not inputs or "" in inputs:
         raise FashionTransferError(
             "no image given: name files or folders, as in `python predict.py photo.jpg photos/`"
         )
-    endings = set(Image.registered_extensions())
+    readable = Image.registered_extensions().items()
+    endings = {ending for ending, kind in readable if kind in Image.OPEN}
     files: list[Path] = []
     for path in map(Path, inputs):
         if not path.is_dir():
@@ -58,21 +59,23 @@ def read_image(path: str | Path) -> Tensor:
     """
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode in ("I;16", "I", "F"):
+            file.load()
+            image = _upright(file)
+            if image.mode.startswith("I") or image.mode == "F":
                 image = _to_eight_bits(image)
+            grey = image.mode in ("1", "L", "LA", "La")
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image).convert("RGB")
-            image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+                image = Image.alpha_composite(white, image)
+            image = image.convert("L" if grey else "RGB")
     except FileNotFoundError:
         raise FashionTransferError(f"{path}: no such file") from None
     except Image.UnidentifiedImageError:
         raise FashionTransferError(f"{path}: not an image that can be read") from None
-    # Pillow's decoders raise whatever a damaged file leads them to.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FashionTransferError(f"{path}: cannot be read ({error})") from error
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FashionTransferError(f"{path}: cannot be read ({reason})") from error
     pixels = torch.from_numpy(np.array(image))
     return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
@@ -108,6 +111,13 @@ class PhotoDataset(Dataset[dict[str, Tensor]]):
             return {"images": torch.zeros(3, self.image_size, self.image_size)}
         image = render(image.unsqueeze(0), self.image_size)[0]
         return {"images": image.expand(3, -1, -1)}
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # the picture is whole, only what a camera wrote beside it is not
+        return image
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:

@@ -4,9 +4,11 @@ import gzip
 import hashlib
 import logging
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
-from urllib.error import URLError
 
 import numpy as np
 from filelock import FileLock
@@ -147,8 +149,7 @@ def _download(directory: Path) -> None:
 
     from torchvision.datasets import FashionMNIST
 
-    directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory / ".lock"):  # two runs that start at once: the second one waits
+    with _lock(directory):  # two runs that start at once: the second one waits
         for leftover in directory.glob("*.partial"):  # of a download that was killed
             leftover.unlink()
         timeout = socket.getdefaulttimeout()
@@ -161,6 +162,23 @@ def _download(directory: Path) -> None:
             socket.setdefaulttimeout(timeout)
 
 
+@contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    lock = FileLock(directory / ".lock")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise FashionTransferError(
+            f"cannot download to {directory} ({error.strerror}): name a folder that can be written "
+            "with data.dir=DIR"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _download_one(directory: Path, name: str, mirrors: list[str]) -> None:
     from torch.hub import download_url_to_file
 
@@ -169,11 +187,16 @@ def _download_one(directory: Path, name: str, mirrors: list[str]) -> None:
         url = f"{mirror}{name}"
         log.info("downloading %s", url)
         try:
-            # Writes to NAME.<random>.partial and renames it, so NAME is whole or not there.
-            download_url_to_file(url, str(directory / name))
+            # Renamed once it is known to be whole: a connection that breaks off is no error to
+            # torch.hub, which checks no length.
+            partial = directory / f"{name}.partial"
+            download_url_to_file(url, str(partial))
+            gzip.decompress(partial.read_bytes())
+            partial.replace(directory / name)
             return
-        except (URLError, OSError) as error:
-            failures.append(f"{url} ({getattr(error, 'reason', error)})")
+        except (OSError, EOFError, zlib.error, HTTPException) as error:
+            failures.append(f"{url} ({str(getattr(error, 'reason', error)).strip()})")
+            partial.unlink(missing_ok=True)
     raise FashionTransferError(
         f"could not download {'; '.join(failures)}: put {', '.join(MD5)} (raw or .gz) into "
         f"{directory}, or install Debian's package dataset-fashion-mnist"

@@ -41,8 +41,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if value < 0 or (field.name == "flip" and value > 1):
+            value = float(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)  # 10 and 10.0 are the same view
+            if not value >= 0 or (field.name == "flip" and value > 1):
                 raise FashionTransferError(
                     f"data.augmentation.{field.name} is {value}: it must not be negative"
                     + (", nor over 1" if field.name == "flip" else "")

@@ -48,8 +48,8 @@ class Backbone(nn.Module):
         mean: preprocessing mean a channel; None: the one that belongs to the weights.
         std: likewise.
         precision: "auto", "float32", "bfloat16" or "float16" (see `choose_precision`).
-        compile: "auto": torch.compile batches of images of `COMPILE_FROM` pixels or more where a
-            compiler is there; or True, or False.
+        compile: "auto": torch.compile batches of images of `COMPILE_FROM` pixels or more, on a CPU
+            where a compiler is there; or True, or False.
 
     Attributes:
         feature_dim: D of the features.
@@ -142,8 +142,23 @@ class Backbone(nn.Module):
     def compiles(self, image_size: int) -> bool:
         """Whether batches of images of this size go through torch.compile."""
         if self.compile_mode == "auto":
-            return image_size >= COMPILE_FROM and _compiler_is_there()
+            on_cpu = self._settled is None or self._settled.type == "cpu"
+            return on_cpu and image_size >= COMPILE_FROM and _compiler_is_there()
         return self.compile_mode
+
+    def try_compiling(self, image_size: int) -> bool:
+        """Compiles for grey images of a size; where that fails, says so and gives it up.
+
+        Returns:
+            Whether `compiles` still holds.
+        """
+        try:
+            self.extract(torch.zeros(1, 1, image_size, image_size, device=self._settled))
+        except Exception as error:  # a compiler fails in as many ways as there are compilers
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            log.warning("torch.compile failed (%s): the backbone runs without it", reason)
+            self.compile_mode = False
+        return self.compiles(image_size)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of a batch of images; padded to whole passes only if it is compiled.

@@ -74,26 +74,33 @@ class Extractor:
         Raises:
             FashionTransferError: the features cannot be written, or are not finite.
         """
-        precision = self.backbone.settle(self.device)
+        self.backbone.settle(self.device)
         size = render(indices[:1]).shape[-1]
+        table = self._table(key, rows, size)
+        missing = table.missing(indices)
+        if len(missing) and self.backbone.compiles(size) and not self.backbone.try_compiling(size):
+            table = self._table(key, rows, size)
+            missing = table.missing(indices)
+        if len(missing):
+            with self.store.lock(table.folder):
+                # Again: another run may have filled them while this one waited.
+                self._fill(table, table.missing(indices), render, title)
+        return table
+
+    def _table(self, key: Mapping[str, Any], rows: int, size: int) -> FeatureTable:
         # Each stage is a file of its own, and the fingerprint says more than the weights' name.
         identity = {k: v for k, v in self.backbone.identity.items() if k not in ("pool", "weights")}
         folder = self.store.folder(
             {
                 "images": dict(key),
                 "backbone": identity,
-                "precision": precision,
+                "precision": self.backbone.settle(self.device),
                 "compiled": self.backbone.compiles(size),
                 "device": self.device.type,
                 "versions": {"torch": torch.__version__, **self.backbone.versions},
             }
         )
-        table = FeatureTable(folder, self.backbone.widths, rows)
-        if len(table.missing(indices)):
-            with self.store.lock(folder):
-                # Again: another run may have filled them while this one waited.
-                self._fill(table, table.missing(indices), render, title)
-        return table
+        return FeatureTable(folder, self.backbone.widths, rows)
 
     def _fill(
         self,

@@ -9,6 +9,7 @@ run is killed at, a row is either whole or absent. Growing fills further rows.
 
 import errno
 import hashlib
+import io
 import json
 import logging
 import os
@@ -98,9 +99,13 @@ class FeatureTable:
     def gather(self, indices: np.ndarray) -> Tensor:
         """The rows at `indices`, stages side by side: float32, (B, D), read memory-mapped."""
         if not self._features:
-            self._features = {
-                stage: np.load(self._path(stage), mmap_mode="r") for stage in self.stages
-            }
+            for stage, width in self.stages.items():
+                features = _open(self._path(stage), (self.rows, width), np.float16)
+                if features is None:
+                    raise FashionTransferError(
+                        f"{self._path(stage)} has vanished or was damaged: run again to compute it"
+                    )
+                self._features[stage] = features
         parts = [self._features[stage][indices] for stage in self.stages]
         return torch.from_numpy(np.concatenate(parts, axis=1)).float()
 
@@ -144,6 +149,11 @@ class FeatureStore:
         except Timeout:
             log.info("another run computes these features: waiting for it")
             lock.acquire()
+        except OSError as error:
+            raise FashionTransferError(
+                f"cannot keep features in {folder} ({error.strerror}): name a folder that can be "
+                "written with paths.cache=DIR"
+            ) from error
         try:
             yield
         finally:
@@ -173,11 +183,19 @@ def _checksum(row: np.ndarray) -> int:
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray | None:
+    # The file must be, byte for byte in size and header, as `_create` writes it: numpy's reader
+    # follows a damaged header to wrong places.
+    header = _header(shape, np.dtype(dtype))
     try:
-        array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):  # not there, or too short to be read
+        with path.open("rb") as file:
+            if file.read(len(header)) != header:
+                return None
+            if path.stat().st_size != len(header) + _size(shape, np.dtype(dtype)):
+                return None
+            mapped = np.memmap(file, dtype, "r", offset=len(header), shape=shape)
+    except OSError:
         return None
-    return array if array.shape == shape and array.dtype == dtype else None
+    return np.asarray(mapped)  # indexing a memmap row by row is slow
 
 
 def _write_rows(path: Path, rows: int, indices: np.ndarray, values: np.ndarray) -> None:
@@ -187,7 +205,7 @@ def _write_rows(path: Path, rows: int, indices: np.ndarray, values: np.ndarray) 
     # pwrite and not a memory map: a full disk is then an error and not a crash.
     descriptor = os.open(path, os.O_RDWR)
     try:
-        offset = path.stat().st_size - rows * values[0].nbytes
+        offset = len(_header(shape, values.dtype))
         for index, row in zip(indices.tolist(), values, strict=True):
             data = row.tobytes()
             if os.pwrite(descriptor, data, offset + index * len(data)) != len(data):
@@ -198,8 +216,20 @@ def _write_rows(path: Path, rows: int, indices: np.ndarray, values: np.ndarray) 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    header = _header(shape, dtype)
     with scratch.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-        np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
-        file.truncate(file.tell() + int(np.prod(shape)) * dtype.itemsize)
+        file.write(header)
+        file.truncate(len(header) + _size(shape, dtype))
     scratch.replace(path)
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    """What a .npy file of this shape begins with."""
+    buffer = io.BytesIO()
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue()
+
+
+def _size(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    return int(np.prod(shape)) * dtype.itemsize

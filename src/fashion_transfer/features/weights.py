@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Weights:
-    state = {k: v for k, v in read_tensors(path).items() if isinstance(v, Tensor)}
+    content = read_tensors(path).items()
+    state = {k: v for k, v in content if isinstance(k, str) and isinstance(v, Tensor)}
     if not state:
         raise FashionTransferError(f"{path} holds no tensor by name: it is not a state dict")
     return Weights(path.name, state, file_sha256(path))
@@ -176,8 +178,8 @@ def _download(entry: torchvision.models.WeightsEnum, cached: Path) -> None:
                 entry.url, map_location="cpu", check_hash=True, weights_only=True
             )
             return
-        except (OSError, RuntimeError) as error:
-            reason = str(getattr(error, "reason", error))
+        except (OSError, RuntimeError, HTTPException) as error:
+            reason = str(getattr(error, "reason", error)).strip()
         finally:
             socket.setdefaulttimeout(timeout)
     raise FashionTransferError(
@@ -195,8 +197,8 @@ def _unreachable(url: str) -> str | None:
         try:
             urllib.request.urlopen(request, timeout=PATIENCE).close()
             outcome.append(None)
-        except OSError as error:
-            outcome.append(str(getattr(error, "reason", error)))
+        except (OSError, HTTPException) as error:
+            outcome.append(str(getattr(error, "reason", error)).strip())
 
     thread = threading.Thread(target=probe, daemon=True)
     thread.start()

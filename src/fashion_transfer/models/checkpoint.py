@@ -73,14 +73,14 @@ def load_classifier(
             classes=described["classes"],
             head=described["head"],
             standardise=described["standardise"],
-            policy=ThresholdPolicy(described["classes"], threshold),
             image_size=described["image_size"],
         )
         classifier.on_load_checkpoint(checkpoint)
         classifier.load_state_dict(checkpoint["state_dict"])
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise FashionTransferError(
             f"{path} is damaged or was written by another version ({reason}): train again"
         ) from error
+    classifier.policy = ThresholdPolicy(classifier.classes, threshold)
     return classifier.eval()

@@ -115,7 +115,12 @@ class Classifier(L.LightningModule):
             raise FashionTransferError(f"model.optimizer: {error}") from error
         if self.scheduler is None:
             return optimizer
-        steps = self.trainer.estimated_stepping_batches
+        try:
+            steps = self.trainer.estimated_stepping_batches
+        except TypeError as error:
+            raise FashionTransferError(
+                f"trainer.max_epochs is {self.trainer.max_epochs!r}: it must be a whole number"
+            ) from error
         if steps == float("inf"):
             raise FashionTransferError(
                 "model.scheduler needs to know where training ends: give trainer.max_epochs, or "
@@ -229,7 +234,7 @@ class Classifier(L.LightningModule):
                     f"{checkpoint['classifier'][name]}, here it is {value}: load it with the same"
                 )
         own = {f"backbone.{name}": part for name, part in self.backbone.state_dict().items()}
-        checkpoint["state_dict"] = own | checkpoint["state_dict"]
+        checkpoint["state_dict"] = checkpoint["state_dict"] | own
 
 
 def slug(name: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from fashion_transfer.data import read_image
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.reporting.tables import Answer
+from fashion_transfer.reporting.tables import Answer, printable
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def draw_gallery(answers: Sequence[Answer], path: Path) -> None:
 
 def _draw(axis: matplotlib.axes.Axes, answer: Answer) -> None:
     found = answer.prediction
-    name = textwrap.shorten(answer.path.name, 28, placeholder="…")
+    name = textwrap.shorten(printable(Path(answer.path.name)), 28, placeholder="…")
     if answer.error:
         color, title, note = BROKEN, "not read", answer.error
         pixels = np.full((4, 4), 230, dtype=np.uint8)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fashion_transfer.confidence import Prediction
 
@@ -27,9 +28,14 @@ class Answer:
     error: str = ""
 
 
+def printable(path: Path) -> str:
+    """A path as text that can be shown, whatever bytes it is made of."""
+    return str(path).encode("utf-8", "replace").decode()
+
+
 def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
     """Prints metrics, weights and times as one table, accuracies in per cent."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in metrics.items():
@@ -44,7 +50,7 @@ def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
             text = f"{value:.1f} s"
         elif isinstance(value, float):
             text = f"{value:.4f}"
-        table.add_row(name, text)
+        table.add_row(name, Text(text))
     Console().print(table)
 
 
@@ -56,13 +62,13 @@ def print_answers(answers: Sequence[Answer], most: int = 50) -> None:
     table.add_column("confidence", justify="right")
     table.add_column("note", ratio=1)
     for answer in answers[:most]:
-        found = answer.prediction
+        found, path = answer.prediction, printable(answer.path)
         if answer.error:
-            table.add_row(str(answer.path), "—", "", answer.error)
+            table.add_row(Text(path), "—", "", Text(answer.error))
         else:
             others = ", ".join(f"{label} {value:.0%}" for label, value in found.top[1:])
             note = f"⚠ {found.reason}: or {others}" if found.warning else ""
-            table.add_row(str(answer.path), found.label, f"{found.confidence:.0%}", note)
+            table.add_row(Text(path), found.label, f"{found.confidence:.0%}", Text(note))
     Console().print(table)
     warned = [a.prediction for a in answers if not a.error and a.prediction.warning]
     if warned:
@@ -74,7 +80,8 @@ def print_answers(answers: Sequence[Answer], most: int = 50) -> None:
 def write_answers(answers: Sequence[Answer], path: Path) -> None:
     """Writes one row a file: path, label, confidence, warning, reason, message, error."""
     scratch = path.with_name(f".{path.name}")
-    with scratch.open("w", newline="", encoding="utf-8") as file:
+    # A file name can be any bytes; they are written as they are.
+    with scratch.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "label", "confidence", "warning", "reason", "message", "error"))
         for answer in answers:
