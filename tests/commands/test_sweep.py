@@ -36,7 +36,7 @@ def rows(folder) -> list[dict[str, str]]:
 def test_a_job_is_its_number_its_overrides_and_its_metrics(job):
     found = collect(job(3, "seed=1", "model/head=mlp", accuracy=0.75))
     assert found["job"] == "3"
-    assert found["overrides"] == "seed=1 model/head=mlp"
+    assert found["overrides"] == ["seed=1", "model/head=mlp"]
     assert found["val/accuracy"] == 0.75
 
 
@@ -72,3 +72,12 @@ def test_a_multirun_without_jobs_leaves_nothing(tmp_path, capsys):
     summarise(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
+
+
+def test_what_all_runs_have_in_common_is_left_out(job, capsys):
+    folder = job(0, "seed=0", "test=false", accuracy=0.5).parent
+    job(1, "seed=1", "test=false", accuracy=0.6)
+    summarise(folder)
+    rows = (folder / "sweep.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows[1:]] == ["seed=1", "seed=0"]
+    assert "test=false" not in capsys.readouterr().out

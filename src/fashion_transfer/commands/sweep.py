@@ -35,6 +35,10 @@ def summarise(folder: Path) -> None:
     runs = [collect(file.parents[1]) for file in folder.glob("*/.hydra/overrides.yaml")]
     if not runs:
         return
+    # What all runs have in common tells none apart.
+    shared = set.intersection(*(set(run["overrides"]) for run in runs)) if len(runs) > 1 else set()
+    for run in runs:
+        run["overrides"] = " ".join(o for o in run["overrides"] if o not in shared)
     runs.sort(key=lambda run: (-run.get("val/accuracy", -1.0), run["job"].zfill(6)))
     table = Table(title=Text(f"sweep {folder}"), title_justify="left")
     for heading in ("job", "overrides", *COLUMNS):
@@ -52,9 +56,9 @@ def summarise(folder: Path) -> None:
 
 
 def collect(folder: Path) -> dict[str, Any]:
-    """The job number, overrides and metrics of one run; only the first two if it failed."""
+    """The job number, overrides (a list) and metrics of a run; only the first two if it failed."""
     overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
-    run = {"job": folder.name, "overrides": " ".join(overrides)}
+    run = {"job": folder.name, "overrides": overrides}
     metrics = folder / METRICS
     return run | (json.loads(metrics.read_text()) if metrics.is_file() else {})
 
