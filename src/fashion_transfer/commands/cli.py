@@ -89,6 +89,8 @@ def _quieten() -> None:
     """Drops what Lightning says of every run and nobody here can or should act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Says on every machine without a GPU that there is none.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for message in (
         r".*module\(s\) in eval mode",  # the backbone, as it should be
         r".*does not have many workers",  # features and 28 x 28 pixels need none

@@ -54,5 +54,6 @@ def predict(cfg: DictConfig, paths: Sequence[str] = ()) -> None:
     print(f"written: {folder / 'predictions.csv'} and {folder / 'gallery.png'}")
     if all(answer.error for answer in answers):
         raise FashionTransferError(
-            f"none of the {len(answers)} files could be read: {answers[0].error}"
+            f"none of {len(answers)} files could be read, such as {answers[0].path}: "
+            f"{answers[0].error}"
         )

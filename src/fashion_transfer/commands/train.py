@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from fashion_transfer.commands.runs import interruptible, run_lock, write_metrics
 from fashion_transfer.data import FashionMNISTDataModule
@@ -160,10 +160,9 @@ def _validation_metrics(trainer: L.Trainer) -> dict[str, Any]:
 
 
 def _log_hyperparameters(loggers: list[Any], cfg: DictConfig, metrics: dict[str, Any]) -> None:
-    """Fills TensorBoard's HPARAMS tab, where sweeps are compared."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
-    parameters = {key: plain[key] for key in ("seed", "data", "model")}
+    """Fills TensorBoard's HPARAMS tab, where sweeps are compared, with what the user chose."""
+    chosen = (override.lstrip("+~").partition("=") for override in HydraConfig.get().overrides.task)
+    parameters = {"seed": str(cfg.seed)} | {key: value for key, _, value in chosen}
     results = {k: v for k, v in metrics.items() if k in ("val/accuracy", "test/accuracy")}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):

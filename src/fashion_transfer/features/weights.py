@@ -5,6 +5,7 @@ import pickle
 import socket
 import threading
 import urllib.request
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -93,7 +94,9 @@ def read_tensors(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         if "weights only" in str(error).lower() and "unsupported" in str(error).lower():
@@ -103,7 +106,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
             "torch.save(model.state_dict(), PATH)"
         ) from error
     except Exception as error:  # whatever a damaged zip or safetensors file leads them to
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise FashionTransferError(
             f"{path} is damaged or no weights file ({reason}): get a fresh copy"
         ) from error
