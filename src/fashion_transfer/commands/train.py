@@ -154,8 +154,8 @@ def _validation_metrics(trainer: L.Trainer) -> dict[str, Any]:
     }
     callback = trainer.checkpoint_callback
     # A run continued after its last epoch validates nothing any more, but knows its best score.
-    if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score:
-        found = {callback.monitor: float(callback.best_model_score)}
+    if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
+        found = {str(callback.monitor): float(callback.best_model_score)}
     return found
 
 

@@ -25,7 +25,7 @@ class Standardise(nn.Module):
 
     def fit(self, features: Tensor) -> None:
         """Takes the statistics of the subset's features, (N, D); constant features stay as is."""
-        features = features.double()
+        features = features.cpu().double()  # not every device has float64
         std = features.std(dim=0, correction=0)
         self.mean.copy_(features.mean(dim=0))
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
