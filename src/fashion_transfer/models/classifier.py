@@ -1,6 +1,5 @@
 """The classifier: backbone, standardisation and head as a LightningModule."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,6 @@ from fashion_transfer.confidence import Prediction, ThresholdPolicy
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Backbone
 from fashion_transfer.models.heads import Standardise, build_head
-
-log = logging.getLogger(__name__)
 
 Batch = Mapping[str, Any]
 

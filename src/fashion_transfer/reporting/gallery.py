@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from fashion_transfer.data import read_image
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.reporting.tables import Answer, printable
+from fashion_transfer.reporting.tables import Answer, printable, short_warning
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,7 @@ def _draw(axis: matplotlib.axes.Axes, answer: Answer) -> None:
     else:
         color = UNSURE if found.warning else SURE
         title = f"{found.label}  {found.confidence:.0%}"
-        others = ", ".join(f"{label} {value:.0%}" for label, value in found.top[1:])
-        note = f"⚠ {found.reason}: or {others}" if found.warning else ""
+        note = short_warning(found)
         try:
             image = read_image(answer.path)
         except FashionTransferError:  # deleted in between

@@ -33,6 +33,12 @@ def printable(path: Path) -> str:
     return str(path).encode("utf-8", "replace").decode()
 
 
+def short_warning(prediction: Prediction) -> str:
+    """The reason and the other labels to think of, in a few words; empty without a warning."""
+    others = ", ".join(f"{label} {value:.0%}" for label, value in prediction.top[1:])
+    return f"⚠ {prediction.reason}: or {others}" if prediction.warning else ""
+
+
 def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
     """Prints metrics, weights and times as one table, accuracies in per cent."""
     table = Table(title=Text(title), title_justify="left")
@@ -66,9 +72,8 @@ def print_answers(answers: Sequence[Answer], most: int = 50) -> None:
         if answer.error:
             table.add_row(Text(path), "—", "", Text(answer.error))
         else:
-            others = ", ".join(f"{label} {value:.0%}" for label, value in found.top[1:])
-            note = f"⚠ {found.reason}: or {others}" if found.warning else ""
-            table.add_row(Text(path), found.label, f"{found.confidence:.0%}", Text(note))
+            note = Text(short_warning(found))
+            table.add_row(Text(path), found.label, f"{found.confidence:.0%}", note)
     Console().print(table)
     warned = [a.prediction for a in answers if not a.error and a.prediction.warning]
     if warned:
