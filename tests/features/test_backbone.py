@@ -12,7 +12,6 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import backbone as module
-from fashion_transfer.features.backbone import CHUNK
 from fashion_transfer.features.weights import IMAGENET_MEAN, IMAGENET_STD, file_sha256
 
 
@@ -109,30 +108,60 @@ def test_bfloat16_features_are_close_and_come_as_float32(make_backbone, backbone
 def test_stages_come_by_name_and_their_widths_add_up(make_backbone, images):
     backbone = make_backbone(pool=["layer4", "layer2"])
     stages = backbone.stages(images)
-    assert list(stages) == list(backbone.widths) == ["layer4", "layer2"]
-    assert backbone.widths == {"layer4": 512, "layer2": 128}
+    assert backbone.widths == {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}
+    assert list(stages) == list(backbone.widths)
     assert backbone.feature_dim == 640
-    assert torch.equal(torch.cat(list(stages.values()), 1), backbone(images))
+    assert torch.equal(torch.cat([stages["layer4"], stages["layer2"]], 1), backbone(images))
 
 
-def test_stages_that_nobody_pools_are_not_computed(make_backbone, images):
-    backbone = make_backbone(pool=["layer1"])
-    with torch.no_grad():
-        for name, parameter in backbone.named_parameters():
-            if "layer2" in name:
-                parameter.fill_(float("nan"))
-    assert backbone(images).isfinite().all()
+def test_any_node_that_torchvision_names_can_be_pooled(make_backbone, images):
+    backbone = make_backbone(pool=["layer3.0", "layer3.1.add", "maxpool"])
+    assert backbone.feature_dim == 256 + 256 + 64
+    assert list(backbone.widths)[:4] == ["layer1", "layer2", "layer3", "layer4"]
+    assert backbone(images).shape == (len(images), 576)
 
 
-@pytest.mark.parametrize(
-    "pool", [[], ["layer5"], ["layer4", "layer4"], ["layer4", "fc"], ["conv1"], ["avgpool"]]
-)
+@pytest.mark.parametrize("pool", [["layer5"], ["layer4", "head"]])
+def test_an_unknown_node_is_refused_with_those_known(make_backbone, pool):
+    with pytest.raises(FashionTransferError) as caught:
+        make_backbone(pool=pool)
+    message = str(caught.value)
+    assert f"model.backbone.pool names {pool[-1]!r}" in message
+    assert "layer1, layer2, layer3, layer4" in message
+
+
+@pytest.mark.parametrize("pool", [[], ["layer4", "layer4"]])
 def test_an_impossible_pool_is_refused_with_those_possible(make_backbone, pool):
     with pytest.raises(FashionTransferError) as caught:
         make_backbone(pool=pool)
     message = str(caught.value)
     assert f"model.backbone.pool is {pool}" in message
     assert "layer1, layer2, layer3, layer4" in message
+
+
+def test_stages_pooled_side_by_side_equal_each_alone(make_backbone):
+    images = torch.rand(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    pool = ["layer3@2", "layer4.0.relu", "layer2@3"]
+    alone = [make_backbone(pool=[node])(images) for node in pool]
+    together = make_backbone(pool=pool)
+    assert [part.shape[1] for part in alone] == [256 * 4, 512, 128 * 9]
+    assert together.feature_dim == sum(part.shape[1] for part in alone)
+    torch.testing.assert_close(together(images), torch.cat(alone, dim=1))
+    extracted = together.extract(images)
+    for node, part in zip(pool, alone, strict=True):
+        torch.testing.assert_close(extracted[node], part, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("node", ["layer3@", "layer3@0", "layer3@x", "@2"])
+def test_an_impossible_grid_is_refused(make_backbone, node):
+    with pytest.raises(FashionTransferError, match=r"model\.backbone\.pool names"):
+        make_backbone(pool=[node, "layer4"])
+
+
+@pytest.mark.parametrize("pool", [["layer3@map"], ["layer2", "layer4@map"]])
+def test_maps_whose_number_depends_on_the_size_are_no_features(make_backbone, pool):
+    with pytest.raises(FashionTransferError, match=rf"model\.backbone\.pool names '{pool[-1]}'"):
+        make_backbone(pool=pool)
 
 
 # Frozen
@@ -190,7 +219,7 @@ def test_extracting_equals_a_plain_pass(backbone, images):
     assert torch.allclose(backbone.extract(images)["layer4"], backbone(images), atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [1, CHUNK, CHUNK + 8])
+@pytest.mark.parametrize("count", [1, 128, 136])
 def test_a_compiled_backbone_only_ever_sees_whole_passes(make_backbone, monkeypatch, count):
     # torch.compile itself takes long, and is torch's to test: here it is a stand-in.
     seen, settings = [], []
@@ -210,10 +239,37 @@ def test_a_compiled_backbone_only_ever_sees_whole_passes(make_backbone, monkeypa
     plain = backbone.stages(images)["layer4"]
     assert torch.allclose(backbone(images), plain, atol=1e-5)
     backbone.extract(images)
-    passes = -(-count // CHUNK)
-    assert seen == [(CHUNK, 1, 32, 32)] * (2 * passes)
+    passes = -(-count // 128)
+    assert seen == [(128, 1, 32, 32)] * (2 * passes)
     assert len(settings) == 1
     assert settings[0]["dynamic"] is False
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "expected"),
+    [("cpu", 224, 16), ("cpu", 64, 128), ("cpu", 600, 2), ("cpu", 4000, 1), ("cuda", 224, 256)],
+)
+def test_a_pass_takes_as_many_images_as_suit_the_device(
+    backbone, monkeypatch, device, size, expected
+):
+    monkeypatch.setattr(backbone, "_settled", torch.device(device))
+    assert backbone.pass_size(size) == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "xpu"])
+def test_a_pass_is_a_power_of_two_and_no_larger_for_larger_images(backbone, monkeypatch, device):
+    monkeypatch.setattr(backbone, "_settled", torch.device(device))
+    sizes = [backbone.pass_size(size) for size in range(32, 1200, 7)]
+    assert all(size & (size - 1) == 0 for size in sizes)
+    assert sizes == sorted(sizes, reverse=True)
+    assert min(sizes) >= 1
+    assert max(sizes) <= module.MOST_A_PASS.get(device, 64)
+
+
+def test_a_pass_fits_a_processor(backbone, monkeypatch):
+    monkeypatch.setattr(backbone, "_settled", None)
+    for size in range(32, 800, 7):
+        assert backbone.pass_size(size) * size**2 <= module.PASS_PIXELS
 
 
 def test_compiling_adds_nothing_to_the_state(make_backbone, monkeypatch, images):
@@ -278,6 +334,89 @@ def test_a_compiler_that_works_is_kept(make_backbone, monkeypatch):
     backbone = make_backbone(compile=True)
     backbone.settle("cpu")
     assert backbone.try_compiling(32) is True
+
+
+# The last stage unfrozen
+
+
+@pytest.mark.parametrize(
+    ("pool", "size"),
+    [
+        (None, 32),
+        (["layer2", "layer4@2"], 64),
+        (["layer2@2", "layer3", "layer4"], 64),
+    ],
+)
+def test_a_tail_over_what_is_kept_equals_the_frozen_backbone(make_backbone, pool, size):
+    images = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
+    frozen = make_backbone(pool=pool)
+    unfrozen = make_backbone(pool=pool, unfreeze_last=True)
+    tail = unfrozen.make_tail()
+    assert unfrozen.feature_dim == frozen.feature_dim
+    torch.testing.assert_close(tail(unfrozen(images)), frozen(images), atol=1e-5, rtol=1e-4)
+    extracted = unfrozen.extract(images)
+    kept = torch.cat([extracted[name] for name in unfrozen.kept], dim=1)
+    torch.testing.assert_close(tail(kept), frozen(images), atol=1e-5, rtol=1e-4)
+
+
+def test_a_tail_learns_and_its_backbone_does_not(make_backbone, images):
+    backbone = make_backbone(pool=["layer2", "layer4"], unfreeze_last=True)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    tail, another = backbone.make_tail(), backbone.make_tail()
+    assert all(parameter.requires_grad for parameter in tail.parameters())
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    kept = backbone(images)
+    assert not kept.requires_grad
+    optimizer = torch.optim.SGD(tail.parameters(), lr=0.1)
+    tail(kept).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in tail.parameters())
+    optimizer.step()
+    assert not torch.equal(tail(kept), another(kept))
+    assert torch.equal(tail(kept)[:, :128], kept[:, :128])
+    assert torch.equal(backbone(images), kept)
+    assert torch.equal(backbone.make_tail()(kept), another(kept))
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_a_tail_stays_in_float32_whatever_the_backbone_runs_in(make_backbone, images):
+    backbone = make_backbone(unfreeze_last=True, precision="bfloat16")
+    backbone.settle("cpu")
+    tail = backbone.make_tail()
+    assert {parameter.dtype for parameter in tail.parameters()} == {torch.float32}
+    assert tail(backbone(images)).dtype == torch.float32
+
+
+def test_what_is_kept_of_an_image_is_told_for_its_size(make_backbone):
+    backbone = make_backbone(pool=["layer2", "layer4"], unfreeze_last=True)
+    assert backbone.kept_widths(32) == {"layer2": 128, "layer3@map": 256 * 2 * 2}
+    assert backbone.kept_widths(64) == {"layer2": 128, "layer3@map": 256 * 4 * 4}
+    assert backbone(torch.rand(1, 1, 64, 64)).shape == (1, 128 + 256 * 4 * 4)
+
+
+def test_a_frozen_backbone_has_no_tail(backbone):
+    assert backbone.make_tail() is None
+    assert backbone.kept == backbone.pool
+    assert backbone.kept_widths(64) == {"layer4": 512}
+
+
+def test_identity_tells_unfrozen_from_frozen(make_backbone, backbone):
+    assert make_backbone(unfreeze_last=True).identity == backbone.identity | {"unfreeze_last": True}
+
+
+@pytest.mark.parametrize(
+    "pool", [["layer3"], ["layer4", "layer3"], ["layer4@2", "layer4"], ["layer2", "layer4.0"]]
+)
+def test_a_pool_that_does_not_end_in_its_last_stage_cannot_be_unfrozen(make_backbone, pool):
+    with pytest.raises(FashionTransferError, match=r"model\.backbone\.unfreeze_last") as caught:
+        make_backbone(pool=pool, unfreeze_last=True)
+    assert str(pool) in str(caught.value)
+
+
+def test_a_timm_model_cannot_be_unfrozen(make_backbone):
+    pytest.importorskip("timm")
+    with pytest.raises(FashionTransferError, match=r"unfreeze_last.*not timm/mobilenetv3_small"):
+        make_backbone(name="timm/mobilenetv3_small_050", unfreeze_last=True)
 
 
 # Identity
@@ -388,7 +527,7 @@ def test_a_timm_model_is_frozen_like_any_other(make_backbone, images):
     timm = pytest.importorskip("timm")
     backbone = make_backbone(name="timm/mobilenetv3_small_050")
     assert backbone.pool == ("pooled",)
-    assert backbone.widths == {"pooled": backbone.feature_dim}
+    assert backbone.widths["pooled"] == backbone.feature_dim
     assert backbone.versions == {"timm": timm.__version__}
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     found = nn.Sequential(backbone).train()(images)
@@ -400,10 +539,38 @@ def test_a_timm_model_is_frozen_like_any_other(make_backbone, images):
     assert torch.equal(backbone(grey), backbone(grey.expand(-1, 3, -1, -1)))
 
 
-def test_a_timm_models_stages_cannot_be_chosen(make_backbone):
+def test_a_timm_models_feature_list_can_be_pooled(make_backbone, images):
     pytest.importorskip("timm")
-    with pytest.raises(FashionTransferError, match="model.backbone.pool.*give null"):
-        make_backbone(name="timm/mobilenetv3_small_050", pool=["layer4"])
+    pool = ["blocks.2", "pooled"]
+    backbone = make_backbone(name="timm/efficientnet_lite0", weights=None, pool=pool)
+    assert backbone.feature_dim == 40 + 1280
+    alone = make_backbone(name="timm/efficientnet_lite0", weights=None)
+    assert torch.allclose(backbone(images)[:, 40:], alone(images), atol=1e-5)
+    with pytest.raises(FashionTransferError, match="pool names 'layer4'.*blocks.2"):
+        make_backbone(name="timm/efficientnet_lite0", weights=None, pool=["layer4"])
+
+
+def test_a_timm_model_of_one_image_size_says_so(make_backbone, images):
+    pytest.importorskip("timm")
+    backbone = make_backbone(name="timm/vit_tiny_patch16_224", weights=None)
+    assert backbone.feature_dim == backbone.widths["pooled"] == 192
+    assert backbone(torch.rand(1, 1, 224, 224)).shape == (1, 192)
+    for run in (backbone, backbone.extract):
+        with pytest.raises(FashionTransferError, match="image_size is 32: .* takes 224 only"):
+            run(images[:, :, :32, :32])
+
+
+def test_stages_of_a_timm_model_of_one_image_size_can_be_pooled(make_backbone):
+    pytest.importorskip("timm")
+    name, images = "timm/vit_tiny_patch16_224", torch.rand(1, 1, 224, 224)
+    backbone = make_backbone(name=name, pool=["blocks.5", "pooled"])
+    assert backbone.image_size == 224
+    assert backbone.feature_dim == 2 * 192
+    torch.testing.assert_close(backbone(images)[:, 192:], make_backbone(name=name)(images))
+
+
+def test_other_networks_take_any_size(backbone):
+    assert backbone.image_size is None
 
 
 def test_an_unknown_timm_model_is_refused(make_backbone):

@@ -16,8 +16,12 @@ def store(backbone):
     extractor = Extractor(backbone, store)
     for view in range(2):
         key = {"pixels": "0123456789", "image_size": 32, "view": view}
-        extractor(key, 10, np.arange(3), lambda rows: torch.ones(len(rows), 1, 32, 32), "images")
+        extractor(key, 10, np.arange(3), ones, "images")
     return store
+
+
+def ones(rows, device):
+    return torch.ones(len(rows), 1, 32, 32, device=device)
 
 
 @pytest.fixture(autouse=True)

@@ -12,13 +12,13 @@ import torch
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features import extractor as module
-from fashion_transfer.features.backbone import CHUNK
 
 KEY = {"pixels": "0123", "image_size": 32, "view": 0}
 ROWS = 300
+CHUNK = 32  # images a pass of the stand-in
 
 
-def render(indices: np.ndarray) -> torch.Tensor:
+def render(indices: np.ndarray, device=None) -> torch.Tensor:
     """An image that its number determines."""
     draws = [np.random.default_rng(int(i)).random((1, 32, 32), dtype=np.float32) for i in indices]
     return torch.from_numpy(np.stack(draws))
@@ -29,7 +29,7 @@ class StandIn:
 
     def __init__(self, pool=("layer4",), precision="float32", compiled=False, **identity):
         self.widths = {"layer3": 2, "layer4": 3}
-        self.widths = {name: self.widths[name] for name in pool}
+        self.pool = pool
         self.identity = {"name": "stand-in", "weights": "some.pth", "fingerprint": "ab"}
         self.identity |= {"pool": list(pool), "mean": [0.0], "std": [1.0]} | identity
         self.versions = {"torchvision": "0"}
@@ -40,6 +40,12 @@ class StandIn:
 
     def settle(self, device):
         return self.precision
+
+    def pass_size(self, image_size):
+        return CHUNK
+
+    def kept_widths(self, image_size):
+        return {name: self.widths[name] for name in self.pool}
 
     def compiles(self, image_size):
         return self.compiled
@@ -108,7 +114,7 @@ def test_no_images_need_no_features(store):
     assert list(features.missing(np.arange(0))) == []
 
 
-def render_empty(indices):
+def render_empty(indices, device):
     assert len(indices) == 0
     return torch.zeros(0, 1, 32, 32)
 
@@ -132,11 +138,20 @@ def test_what_the_backbone_pools_beside_is_shared(store):
     assert extract(store, range(20), StandIn(("layer4", "layer3")))[1] == 0
 
 
-def test_a_further_stage_is_computed(store):
+def test_a_pass_keeps_every_stage(store):
     extract(store, range(20), StandIn(("layer4",)))
     features, computed = extract(store, range(20), StandIn(("layer3", "layer4")))
-    assert computed == 20
+    assert computed == 0
     assert features.shape == (20, 5)
+
+
+def test_a_stage_that_no_pass_kept_is_computed(store):
+    extract(store, range(20))
+    further = StandIn(("layer4", "layer2.0"))
+    further.widths = {**further.widths, "layer2.0": 4}
+    features, computed = extract(store, range(20), further)
+    assert computed == 20
+    assert features.shape == (20, 7)
 
 
 # What a feature depends on
@@ -238,7 +253,7 @@ def test_where_compiling_fails_features_are_kept_as_not_compiled(
 def test_features_that_float16_cannot_hold_are_an_error_and_not_kept(store, scale):
     bad = StandIn()
     bad.scale = scale
-    with pytest.raises(FashionTransferError, match="layer4.*not finite.*precision=float32"):
+    with pytest.raises(FashionTransferError, match="layer3.*not finite.*precision=float32"):
         extract(store, range(5), bad)
     assert extract(store, range(5))[1] == 5
 
@@ -266,7 +281,7 @@ def test_a_disk_that_fills_up_is_an_error_and_what_was_finished_is_kept(store, m
 
     def fills_up(descriptor, data, offset):
         written.append(len(data))
-        if len(written) > 100:
+        if len(written) > 128 + 100:
             raise OSError(28, os.strerror(28))
         return real(descriptor, data, offset)
 
@@ -274,7 +289,8 @@ def test_a_disk_that_fills_up_is_an_error_and_what_was_finished_is_kept(store, m
         patched.setattr(os, "pwrite", fills_up)
         with pytest.raises(FashionTransferError, match="the disk is full"):
             extract(store, range(200))
-    # A pass is its rows, then their checksums: of the second one, four were written.
+    # A pass is the rows of a stage, then their checksums, then the next stage: of the second
+    # pass, four checksums of the last stage were written.
     features, computed = extract(store, range(200))
     assert computed == 200 - CHUNK - (100 - 3 * CHUNK)
     expected = StandIn().extract(render(np.arange(200)))["layer4"]
@@ -320,7 +336,7 @@ backbone = Backbone("resnet18", weights=None, precision="float32", compile=False
 real, rows = os.pwrite, 0
 
 
-def render(indices):
+def render(indices, device):
     draws = [np.random.default_rng(int(i)).random((1, 32, 32), dtype=np.float32) for i in indices]
     return torch.from_numpy(np.stack(draws))
 
@@ -333,7 +349,7 @@ def pause():
 def pwrite(descriptor, data, offset):
     global rows
     rows += len(data) > 4  # less is a checksum
-    if rows == 40 and len(data) > 4:
+    if rows == 128 * 4 + 40 and len(data) > 4:  # the second pass, the first of four stages
         real(descriptor, data[: len(data) // 2], offset)
         pause()
     return real(descriptor, data, offset)
@@ -342,14 +358,14 @@ def pwrite(descriptor, data, offset):
 os.pwrite = pwrite
 extractor = Extractor(backbone, FeatureStore(sys.argv[1]))
 key = {"pixels": "0123", "image_size": 32, "view": 0}
-extractor(key, 300, np.arange(100), render, "images")
+extractor(key, 300, np.arange(200), render, "images")
 print("computed", extractor.computed, file=sys.stderr)
 """
 
 
 @pytest.fixture
 def slow_run(store):
-    """Another process that computes 100 features and pauses in the middle of the 40th row."""
+    """Another process that computes 200 features and pauses in the 40th row of its second pass."""
     command = [sys.executable, "-c", SLOW_RUN, str(store.directory.parent)]
     process = subprocess.Popen(
         command,
@@ -372,14 +388,14 @@ def slow_run(store):
 
 @pytest.fixture
 def uninterrupted(backbone, tmp_path):
-    return extract(FeatureStore(tmp_path / "uninterrupted"), range(100), backbone)[0]
+    return extract(FeatureStore(tmp_path / "uninterrupted"), range(200), backbone)[0]
 
 
 def test_a_run_killed_in_the_middle_of_a_row_is_continued(store, backbone, slow_run, uninterrupted):
     slow_run.kill()  # SIGKILL: nothing is tidied up
     slow_run.wait()
-    features, computed = extract(store, range(100), backbone)
-    assert computed == 100 - CHUNK
+    features, computed = extract(store, range(200), backbone)
+    assert computed == 200 - 128
     assert torch.equal(features, uninterrupted)
 
 
@@ -397,11 +413,11 @@ def test_two_runs_at_once_compute_each_feature_once(
     logger.addHandler(handler)
     try:
         with caplog.at_level(logging.INFO, logger=logger.name):
-            features, computed = extract(store, range(100), backbone)
+            features, computed = extract(store, range(200), backbone)
     finally:
         logger.removeHandler(handler)
     assert "another run computes these features" in caplog.text
     _, output = slow_run.communicate(timeout=60)
-    assert "computed 100" in output
+    assert "computed 200" in output
     assert computed == 0
     assert torch.equal(features, uninterrupted)

@@ -1,9 +1,10 @@
 """The frozen backbone: images in, features out; nothing in it ever changes."""
 
+import copy
 import logging
 import shutil
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +15,26 @@ from torch import Tensor, nn
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.networks import build_network, fold_batch_norm
 from fashion_transfer.features.precision import choose_precision
+from fashion_transfer.features.stages import (
+    MAP,
+    TimmStages,
+    TorchvisionStages,
+    insert_stem,
+    split_node,
+    timm_nodes,
+    torchvision_nodes,
+)
+from fashion_transfer.features.tail import Tail
 from fashion_transfer.features.weights import is_file_name
 
 log = logging.getLogger(__name__)
 
-CHUNK = 32
-"""Images a pass of the compiled backbone. Shorter batches are padded to it, so that it is compiled
-for one shape only, and a feature never depends on which images it was computed beside."""
+PASS_PIXELS = 16 * 224 * 224
+"""Pixels a pass on a processor. What passes of this size compute stays in its last cache: at
+224 px, passes of 16 images are an eighth faster than passes of 32."""
+
+MOST_A_PASS = {"cpu": 128, "cuda": 256, "mps": 64}
+"""Images a pass at most, by the type of the device."""
 
 COMPILE_FROM = 128
 """Image size in pixels from which compiling (about 15 s) pays within the passes of one job."""
@@ -36,17 +50,25 @@ class Backbone(nn.Module):
     Args:
         name: a torchvision ResNet (`resnet50`), or `timm/NAME` for a timm model (extra `[timm]`).
         weights: see `features.weights.load_weights`; for timm models also `pretrained`.
-        pool: stages whose global average makes up the features, in this order; for ResNets any
-            of `layer1` to `layer4`. None: the last one, and all that timm models have.
+        pool: nodes whose global averages make up the features, in this order; for ResNets
+            `layer1` to `layer4` or any node that torchvision names, for timm models their feature
+            list or `pooled`, what they give to their own classifier. None: the last of these.
+            `layer3@2` averages over the cells of a 2 x 2 grid instead.
         mean: preprocessing mean a channel; None: the one that belongs to the weights.
         std: likewise.
+        unfreeze_last: leave the last stage, which must come last in `pool`, to `make_tail`: what
+            is kept of an image is then the pooled stages before it and the maps that go into it.
+            ResNets only.
         precision: "auto", "float32", "bfloat16" or "float16" (see `choose_precision`).
         compile: "auto": torch.compile batches of images of `COMPILE_FROM` pixels or more, on a CPU
             where a compiler is there; or True, or False.
 
     Attributes:
         feature_dim: D of the features.
-        widths: C of each pooled stage, by name.
+        kept: the nodes that are kept of an image: `pool`, or with `unfreeze_last` what it says.
+        widths: C of each stage that a pass computes, by name: all of the network's, since a
+            pass that has come to the last one has computed the others.
+        image_size: the only image size it takes, pixels; None: any.
         source: `weights` as given, a path made absolute.
         fingerprint: SHA-256 of the weights' file (of the tensors, if random).
 
@@ -61,6 +83,7 @@ class Backbone(nn.Module):
         pool: Sequence[str] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        unfreeze_last: bool = False,
         precision: str = "auto",
         compile: Literal["auto"] | bool = "auto",
     ) -> None:
@@ -79,23 +102,59 @@ class Backbone(nn.Module):
                 f"model.backbone.mean is {self.mean} and std is {self.std}: each takes three "
                 "numbers, std above 0"
             )
-        self.pool = _check_pool(name, network, pool)
         network.requires_grad_(False).train(False)
-        if not name.startswith("timm/"):
+        is_timm = name.startswith("timm/")
+        if not is_timm:
             fold_batch_norm(network)
+        known = timm_nodes(network) if is_timm else torchvision_nodes(network)
+        self.pool = _check_pool(pool, known)
+        self.image_size = _fixed_image_size(network)
+        insert_stem(network, self.mean, self.std)
         network.to(memory_format=torch.channels_last)
-        self.stages = Stages(network, self.pool, self.mean, self.std)
+        self.kept, self._tail = self.pool, None
+        if unfreeze_last:
+            self.kept, known = _before_last(name, known, self.pool)
+            self._tail = [network.get_submodule(split_node(self.pool[-1])[0])]
+        build = TimmStages if is_timm else TorchvisionStages
+        self.stages: nn.Module = build(network, tuple(dict.fromkeys((*known, *self.kept))))
         super().train(False)
         with torch.no_grad():
-            probe = self.stages(torch.zeros(1, 3, 32, 32))
+            side = self.image_size or 32
+            probe = self.stages(torch.zeros(1, 3, side, side))
         self.widths = {name: stage.shape[1] for name, stage in probe.items()}
-        self.feature_dim = sum(self.widths.values())
+        self.feature_dim = sum(self.widths[name] for name in self.kept)
+        if tail := self.make_tail():
+            with torch.no_grad():
+                self.feature_dim = tail(torch.zeros(1, self.feature_dim)).shape[1]
         self._settled: torch.device | None = None
-        self._compiled: Any = None
+        self._compiled: Callable[[Tensor], dict[str, Tensor]] | None = None
 
     def train(self, mode: bool = True) -> "Backbone":
         """Does nothing: a frozen backbone has no training mode."""
         return self
+
+    def make_tail(self) -> Tail | None:
+        """The last stage, a copy that learns; None without `unfreeze_last`."""
+        if self._tail is None:
+            return None
+        stage = copy.deepcopy(self._tail[0]).float().requires_grad_(True)
+        frozen = sum(self.widths[name] for name in self.kept[:-1])
+        channels = next(p.shape[1] for p in stage.parameters() if p.ndim == 4)
+        return Tail(stage, self.pool[-1], frozen, channels)
+
+    def kept_widths(self, image_size: int) -> dict[str, int]:
+        """Width of each node that is kept of an image, by name; that of maps depends on the size.
+
+        Args:
+            image_size: height and width of the images, pixels.
+        """
+        widths = {name: self.widths[name] for name in self.kept}
+        if self._tail is not None:
+            parameter = next(self.parameters())
+            probe = torch.zeros(1, 1, image_size, image_size, device=parameter.device)
+            with torch.no_grad():
+                widths[self.kept[-1]] = self.stages(probe)[self.kept[-1]].shape[1]
+        return widths
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -105,6 +164,7 @@ class Backbone(nn.Module):
             "weights": self.weights_name,
             "fingerprint": self.fingerprint,
             "pool": list(self.pool),
+            "unfreeze_last": self._tail is not None,
             "mean": list(self.mean),
             "std": list(self.std),
         }
@@ -153,6 +213,19 @@ class Backbone(nn.Module):
             self.compile_mode = False
         return self.compiles(image_size)
 
+    def pass_size(self, image_size: int) -> int:
+        """How many images go through the backbone at once.
+
+        One number for a device and an image size: shorter batches are padded to it, so that a
+        feature never depends on which images it was computed beside, and one shape is compiled.
+        """
+        device = "cpu" if self._settled is None else self._settled.type
+        most = MOST_A_PASS.get(device, 64)
+        if device != "cpu":
+            return most
+        fits = max(1, PASS_PIXELS // image_size**2)
+        return min(most, 2 ** (fits.bit_length() - 1))
+
     def forward(self, images: Tensor) -> Tensor:
         """Features of a batch of images; padded to whole passes only if it is compiled.
 
@@ -160,96 +233,90 @@ class Backbone(nn.Module):
             images: float32, (B, 1 or 3, H, W), in [0, 1]; grey stands for three equal channels.
 
         Returns:
-            float32, (B, D): the pooled stages side by side.
+            float32, (B, D): the nodes in `kept` side by side.
+
+        Raises:
+            FashionTransferError: images of a size that this network does not take.
         """
+        self._check_size(images)
         run = self.extract if self.compiles(images.shape[-1]) else self.stages
-        return torch.cat(list(run(images).values()), dim=1)
+        stages = run(images)
+        return torch.cat([stages[name] for name in self.kept], dim=1)
 
     @torch.no_grad()
     def extract(self, images: Tensor) -> dict[str, Tensor]:
-        """As `stages`, in passes of exactly `CHUNK` images, compiled where that pays.
+        """As `stages`, in passes of exactly `pass_size` images, compiled where that pays.
 
         Any number of images is padded to whole passes, so a feature's value depends on its image
         alone. Grey images and large batches are welcome.
         """
+        self._check_size(images)
+        size = self.pass_size(images.shape[-1])
         passes = []
-        for start in range(0, len(images), CHUNK):
-            part = images[start : start + CHUNK]
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
             count = len(part)
-            if count < CHUNK:
-                part = torch.cat([part, part.new_zeros(CHUNK - count, *part.shape[1:])])
+            if count < size:
+                part = torch.cat([part, part.new_zeros(size - count, *part.shape[1:])])
             run = self._compiled_stages() if self.compiles(part.shape[-1]) else self.stages
             passes.append({name: stage[:count] for name, stage in run(part).items()})
-        return {name: torch.cat([done[name] for done in passes]) for name in self.pool}
+        return {name: torch.cat([done[name] for done in passes]) for name in self.widths}
 
-    def _compiled_stages(self) -> Any:
+    def _check_size(self, images: Tensor) -> None:
+        if self.image_size is not None and images.shape[-1] != self.image_size:
+            raise FashionTransferError(
+                f"data.image_size is {images.shape[-1]}: {self.name} takes {self.image_size} only"
+            )
+
+    def _compiled_stages(self) -> Callable[[Tensor], dict[str, Tensor]]:
         if self._compiled is None:
-            # Freezing makes the weights constants: laid out for the processor once, at compile
-            # time. torch keeps the kernels under TORCHINDUCTOR_CACHE_DIR between runs.
-            options: dict[str, Any] = {"freezing": True}
+            from torch._inductor import config  # a second to import: only where it is needed
+
             log.info("compiling the backbone (about 15 s, less once its kernels are kept)")
-            compiled: Any = torch.compile(self.stages, dynamic=False, options=options)
-            self._compiled = compiled.__call__  # bare, it would be a second child in state_dict
+            compiled: Any = torch.compile(self.stages, dynamic=False)
+
+            def run(images: Tensor) -> dict[str, Tensor]:
+                # Freezing makes the weights constants: laid out for the processor once, at compile
+                # time. Tracing must know of it, too, so it is no option of torch.compile.
+                with config.patch(freezing=True):
+                    return compiled(images)
+
+            self._compiled = run  # a function: a module would be a second child in state_dict
         return self._compiled
 
 
-class Stages(nn.Module):
-    """The arithmetic of a backbone: pixels in [0, 1] to pooled stages.
-
-    A module of its own, since torch.compile freezes the weights of modules only.
-
-    Args:
-        network: torchvision's ResNet, run up to the last pooled stage, or a timm model.
-        pool: stages to pool; for a timm model the one name that its output gets.
-        mean: of the preprocessing, a channel.
-        std: likewise.
-    """
-
-    def __init__(
-        self, network: nn.Module, pool: Sequence[str], mean: Sequence[float], std: Sequence[float]
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.pool = tuple(pool)
-        self.by_stage = any(name == self.pool[-1] for name, _ in network.named_children())
-        # Plain numbers, not buffers: they stay float32 whatever precision the network runs in.
-        self.mean = tuple(mean)
-        self.std = tuple(std)
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Each pooled stage, float32, (B, C), by name, for images (B, 1 or 3, H, W) in [0, 1]."""
-        mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = images.new_tensor(self.std).view(1, 3, 1, 1)
-        x = (images - mean) / std  # broadcasts grey to three channels
-        x = x.to(dtype=next(self.network.parameters()).dtype, memory_format=torch.channels_last)
-        if not self.by_stage:
-            return {self.pool[0]: self.network(x).float()}
-        pooled: dict[str, Tensor] = {}
-        for name, stage in self.network.named_children():
-            x = stage(x)
-            if name in self.pool:
-                pooled[name] = x.mean((2, 3), dtype=torch.float32)
-            if len(pooled) == len(self.pool):
-                break
-        return {name: pooled[name] for name in self.pool}
-
-
-def _check_pool(name: str, network: nn.Module, pool: Sequence[str] | None) -> tuple[str, ...]:
-    if name.startswith("timm/"):
-        if pool is not None:
-            raise FashionTransferError(
-                f"model.backbone.pool is {list(pool)}: timm models are pooled as they come; "
-                "give null"
-            )
-        return ("pooled",)
-    stages = [stage for stage, _ in network.named_children() if stage.startswith("layer")]
-    pool = stages[-1:] if pool is None else list(pool)
-    if not pool or len(set(pool)) < len(pool) or not set(pool) <= set(stages):
+def _before_last(
+    name: str, known: Sequence[str], pool: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is kept, and the stages that are computed, where the last one is unfrozen."""
+    frozen = [split_node(node)[0] for node in pool[:-1]]
+    if name.startswith("timm/") or split_node(pool[-1])[0] != known[-1] or known[-1] in frozen:
         raise FashionTransferError(
-            f"model.backbone.pool is {list(pool)}: it takes each of {', '.join(stages)} once at "
-            "most"
+            f"model.backbone.unfreeze_last takes a torchvision ResNet and a pool that ends in its "
+            f"last stage, not {name} with {list(pool)}"
         )
+    return (*pool[:-1], f"{known[-2]}@{MAP}"), tuple(known[:-1])
+
+
+def _check_pool(pool: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    pool = known[-1:] if pool is None else list(pool)
+    if not pool or len(set(pool)) < len(pool):
+        raise FashionTransferError(
+            f"model.backbone.pool is {list(pool)}: it takes each of {', '.join(known)} once at most"
+        )
+    for node in pool:
+        if split_node(node)[1] is None:
+            raise FashionTransferError(
+                f"model.backbone.pool names {node!r}: maps are no features, their number depends "
+                "on the size of the image"
+            )
     return tuple(pool)
+
+
+def _fixed_image_size(network: Any) -> int | None:
+    """The one image size that some timm models take."""
+    config = getattr(network, "pretrained_cfg", {})
+    return int(config["input_size"][-1]) if config.get("fixed_input_size") else None
 
 
 def _compiler_is_there() -> bool:

@@ -19,7 +19,7 @@ from rich.progress import (
 from torch import Tensor
 
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.features.backbone import CHUNK, Backbone
+from fashion_transfer.features.backbone import Backbone
 from fashion_transfer.features.store import FeatureStore, FeatureTable, kernel_dir
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,10 @@ SAY_EVERY = 60.0
 
 BLOCK = 8
 """Passes between two writes: what a killed run loses at most."""
+
+
+MOST_BYTES = 10e9
+"""On disk, that one run may add: maps of large images are large."""
 
 
 class Extractor:
@@ -41,6 +45,7 @@ class Extractor:
 
     Attributes:
         computed: images that had to go through the backbone so far.
+        announced: bytes on disk of what they need.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Extractor:
         self.store = store
         self.device = torch.device(device)
         self.computed = 0
+        self.announced = 0
         # torch's default is a temporary folder. It may have put that here by now, and reads it
         # again when it compiles.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernel_dir(store))
@@ -59,7 +65,7 @@ class Extractor:
         key: Mapping[str, Any],
         rows: int,
         indices: np.ndarray,
-        render: Callable[[np.ndarray], Tensor],
+        render: Callable[[np.ndarray, torch.device], Tensor],
         title: str = "images",
     ) -> FeatureTable:
         """Features of the images at `indices`, computing those that are missing.
@@ -68,14 +74,14 @@ class Extractor:
             key: all that determines the pixels that reach the backbone, JSON types only.
             rows: how many images the file has.
             indices: the images wanted, int64.
-            render: gives images (B, C, S, S) in [0, 1] for some of the indices.
+            render: gives images (B, C, S, S) in [0, 1] for some of the indices, on a device.
             title: what to call this work on the progress bar.
 
         Raises:
             FashionTransferError: the features cannot be written, or are not finite.
         """
         self.backbone.settle(self.device)
-        size = render(indices[:1]).shape[-1]
+        size = render(indices[:1], self.device).shape[-1]
         table = self._table(key, rows, size)
         missing = table.missing(indices)
         if len(missing) and self.backbone.compiles(size) and not self.backbone.try_compiling(size):
@@ -84,29 +90,32 @@ class Extractor:
         if len(missing):
             with self.store.lock(table.folder):
                 # Again: another run may have filled them while this one waited.
-                self._fill(table, table.missing(indices), render, title)
+                self._fill(table, table.missing(indices), render, size, title)
         return table
 
     def _table(self, key: Mapping[str, Any], rows: int, size: int) -> FeatureTable:
         # Each stage is a file of its own, and the fingerprint says more than the weights' name.
-        identity = {k: v for k, v in self.backbone.identity.items() if k not in ("pool", "weights")}
+        apart = ("pool", "unfreeze_last", "weights")
+        identity = {k: v for k, v in self.backbone.identity.items() if k not in apart}
         folder = self.store.folder(
             {
                 "images": dict(key),
                 "backbone": identity,
                 "precision": self.backbone.settle(self.device),
                 "compiled": self.backbone.compiles(size),
+                "pass": self.backbone.pass_size(size),
                 "device": self.device.type,
                 "versions": {"torch": torch.__version__, **self.backbone.versions},
             }
         )
-        return FeatureTable(folder, self.backbone.widths, rows)
+        return FeatureTable(folder, self.backbone.kept_widths(size), rows)
 
     def _fill(
         self,
         table: FeatureTable,
         missing: np.ndarray,
-        render: Callable[[np.ndarray], Tensor],
+        render: Callable[[np.ndarray, torch.device], Tensor],
+        size: int,
         title: str,
     ) -> None:
         columns = (
@@ -118,17 +127,28 @@ class Extractor:
         )
         if not len(missing):
             return
-        log.info("computing the features of %d %s", len(missing), title)
+        size_on_disk = 2 * len(missing) * sum(table.stages.values())
+        self.announced += size_on_disk
+        if self.announced > MOST_BYTES:
+            raise FashionTransferError(
+                f"this run would keep {self.announced / 1e9:.1f} GB of features, over the limit of "
+                f"{MOST_BYTES / 1e9:.0f} GB: use fewer images, views or pixels (data.image_size)"
+            )
+        log.info(
+            "computing the features of %d %s (%.0f MB on disk)",
+            len(missing),
+            title,
+            size_on_disk / 1e6,
+        )
         with Progress(*columns) as progress:
             task = progress.add_task(title, total=len(missing))
             said = time.monotonic()
-            for start in range(0, len(missing), CHUNK * BLOCK):
-                block = missing[start : start + CHUNK * BLOCK]
+            width = self.backbone.pass_size(size)
+            for block in np.split(missing, range(width * BLOCK, len(missing), width * BLOCK)):
                 found: list[dict[str, Tensor]] = []
-                for chunk in np.split(block, range(CHUNK, len(block), CHUNK)):
-                    stages = self.backbone.extract(render(chunk).to(self.device))
-                    found.append({name: stage.cpu() for name, stage in stages.items()})
-                    progress.advance(task, len(chunk))
+                for part in np.split(block, range(width, len(block), width)):
+                    found.append(self.backbone.extract(render(part, self.device)))
+                    progress.advance(task, len(part))
                 features = {name: torch.cat([f[name] for f in found]) for name in found[0]}
                 self._check(features)
                 table.write(block, features)

@@ -44,12 +44,16 @@ class FeatureTable:
         folder: where the files are, or will be.
         stages: width of each pooled stage, by name; side by side they make up a feature.
         rows: how many images the image file has.
+
+    Attributes:
+        kind: what a batch should call its rows: "features", or "maps" if there are some among them.
     """
 
     def __init__(self, folder: Path, stages: Mapping[str, int], rows: int) -> None:
         self.folder = folder
         self.stages = dict(stages)
         self.rows = rows
+        self.kind = "maps" if any(name.endswith("@map") for name in stages) else "features"
         self._features: dict[str, np.ndarray] = {}
 
     def missing(self, indices: np.ndarray) -> np.ndarray:
