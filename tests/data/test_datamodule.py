@@ -8,13 +8,25 @@ import pytest
 import torch
 from torch import nn
 
-from fashion_transfer.data import CLASSES, Augmentation, FashionMNISTDataModule, view_matrices
+from fashion_transfer.data import (
+    CLASSES,
+    LAYOUTS,
+    TRAINED_LAYOUTS,
+    Augmentation,
+    FashionMNISTDataModule,
+    MadeDataset,
+    view_matrices,
+)
+from fashion_transfer.data.made import MOST, SEVERAL, composite_set
 from fashion_transfer.data.sources import load_split
+from fashion_transfer.data.unfamiliar import UNFAMILIAR
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 
 
 class PixelTable:
+    kind = "features"
+
     def __init__(self, rows, features):
         self.place = {row: place for place, row in enumerate(rows.tolist())}
         self.features = features
@@ -31,7 +43,7 @@ class PixelExtractor:
 
     def __call__(self, key, rows, indices, render, title):
         self.calls.append({"key": key, "rows": rows, "indices": indices, "title": title})
-        return PixelTable(indices, render(indices).flatten(1))
+        return PixelTable(indices, render(indices, torch.device("cpu")).flatten(1))
 
 
 def read(module: FashionMNISTDataModule, loader, epoch: int = 0) -> list[dict[str, torch.Tensor]]:
@@ -154,6 +166,8 @@ def test_unofficial_files_are_refused_unless_told_otherwise(datamodule):
         ("image_size", 31),
         ("image_size", 0),
         ("views", 0),
+        ("composites", -1),
+        ("controls", -1),
         ("views", -1),
         ("batch_size", 0),
         ("num_workers", -1),
@@ -454,6 +468,146 @@ def test_each_view_number_has_its_key(datamodule):
     assert set(two) < set(three)
 
 
+# Composites and controls
+
+
+def made_by(module) -> dict[str, MadeDataset]:
+    return {made.key["view"]: made for made in module.made_sets}
+
+
+@pytest.mark.parametrize("extractor", [None, PixelExtractor()], ids=["images", "features"])
+@pytest.mark.parametrize("views", [1, 2, None])
+def test_training_shows_each_composite_and_control_once_an_epoch(ready, views, extractor):
+    module = ready(composites=20, controls=12, views=views, extractor=extractor)
+    kind = "images" if extractor is None or views is None else "features"
+    made = torch.cat([m.render(np.arange(len(m)), torch.device("cpu")) for m in module.made_sets])
+    for epoch in range(2):
+        batches = read(module, module.train_dataloader(), epoch)
+        assert [len(batch["labels"]) for batch in batches] == [16] * 7
+        assert all(set(batch) == {kind, "labels"} for batch in batches)
+        counts = np.bincount(joined(batches, "labels"), minlength=11)
+        controls = np.bincount(made_by(module)["controls"].labels, minlength=11)
+        assert counts.tolist() == (controls + np.array([8] * 10 + [20])).tolist()
+        rows = joined(batches, kind).flatten(1)
+        assert as_set(made.flatten(1)) <= as_set(rows)
+        single = joined(batches, "labels") < 10
+        assert not as_set(made[:20].flatten(1)) & as_set(rows[single])
+
+
+def test_composites_mix_with_single_images_in_an_order_of_their_own_each_epoch(ready):
+    module = ready(composites=40)
+    orders = [joined(read(module, module.train_dataloader(), e), "labels") for e in range(2)]
+    assert not torch.equal(*orders)
+    halves = [(order[:60] == SEVERAL).sum() for order in orders]
+    assert all(8 < half < 32 for half in halves)
+
+
+def test_composites_depend_on_neither_epoch_nor_seed(ready):
+    one, other = ready(composites=20, seed=1), ready(composites=20, seed=2)
+    seen = [
+        as_set(joined(batches)[joined(batches, "labels") == SEVERAL])
+        for module, epoch in ((one, 0), (one, 3), (other, 0))
+        for batches in [read(module, module.train_dataloader(), epoch)]
+    ]
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0]) == 20
+
+
+def test_only_trained_layouts_and_images_of_the_subset_are_trained_on(ready):
+    module = ready(composites=20, controls=20)
+    for made in module.made_sets:
+        assert tuple(made.key["layouts"]) == TRAINED_LAYOUTS
+        split = module.train_set.split
+        alone = composite_set(split, module.train_set.indices, TRAINED_LAYOUTS, 1, 32)
+        assert made.key["items"] == alone.key["items"]
+    assert module.made_sets[0].key["pixels"] == module.train_set.split.md5
+
+
+def test_there_are_as_many_composites_as_the_subset_has_at_most(ready):
+    module = ready(images_per_class=5, composites=1500, controls=49)
+    assert {view: len(made) for view, made in made_by(module).items()} == {
+        "composites": 50,
+        "controls": 49,
+    }
+
+
+def test_none_are_made_unless_asked_for(ready):
+    assert ready().made_sets == []
+    assert list(made_by(ready(controls=4))) == ["controls"]
+    assert list(made_by(ready(composites=4))) == ["composites"]
+
+
+def test_a_larger_subset_leaves_composites_as_they_are(ready, monkeypatch):
+    monkeypatch.setattr("fashion_transfer.data.datamodule.ITEMS_PER_CLASS", 6)
+    small, large = (ready(images_per_class=count, composites=20) for count in (6, 9))
+    other = ready(images_per_class=5, composites=20)
+    found = [m.made_sets[0] for m in (small, large, other)]
+    assert found[0].key == found[1].key != found[2].key
+    pixels = [made.make(np.arange(20)) for made in found]
+    assert all(np.array_equal(*pair) for pair in zip(*pixels[:2], strict=True))
+    assert not all(np.array_equal(*pair) for pair in zip(*pixels[::2], strict=True))
+
+
+@pytest.mark.parametrize("name", ["composites", "controls"])
+def test_too_few_images_to_compose_of_are_an_error_that_says_what_to_do(datamodule, name):
+    with pytest.raises(FashionTransferError, match=r"data\.images_per_class is 1, too few") as told:
+        datamodule(images_per_class=1, **{name: 4}).setup("fit")
+    assert "data.composites=0 data.controls=0" in str(told.value)
+
+
+def test_statistics_and_validation_are_of_single_images_alone(ready):
+    module = ready(composites=20, controls=20)
+    for loader, count in ((module.clean_dataloader(), 80), (module.val_dataloader(), 40)):
+        labels = joined(read(module, loader), "labels")
+        assert len(labels) == count
+        assert labels.max() < 10
+
+
+def test_composites_are_kept_once_and_where_growing_moves_none(ready):
+    extractor = PixelExtractor()
+    module = ready(composites=20, controls=12, extractor=extractor)
+    calls = {call["title"]: call for call in extractor.calls}
+    assert {"composites", "controls"} < calls.keys()
+    for view, count in (("composites", 20), ("controls", 12)):
+        assert calls[view]["rows"] == MOST
+        assert calls[view]["indices"].tolist() == list(range(count))
+        assert calls[view]["key"] == made_by(module)[view].key | {"image_size": 32}
+        assert json.dumps(calls[view]["key"])
+    fresh = PixelExtractor()
+    ready(composites=20, controls=12, views=None, extractor=fresh)
+    assert not {"composites", "controls"} & {call["title"] for call in fresh.calls}
+
+
+# Kinds
+
+
+def test_kinds_are_every_layout_with_its_control_and_every_unfamiliar_kind(ready):
+    module = ready()
+    kinds = module.kinds(3)
+    expected = {f"{kind}/{name}" for name in LAYOUTS for kind in ("multi", "control")}
+    assert set(kinds) == expected | {f"unfamiliar/{name}" for name in UNFAMILIAR}
+    for name, made in kinds.items():
+        [batch] = read(module, module.kind_dataloader(made))
+        assert batch["images"].shape == (3, 1, 32, 32), name
+        assert made.key["pixels"] == module.test_set.split.md5, name
+        if name.startswith("multi/"):
+            assert batch["labels"].tolist() == [SEVERAL] * 3
+        elif name.startswith("control/"):
+            assert batch["labels"].max() < 10
+
+
+def test_kinds_are_kept_each_under_a_key_of_its_own(ready):
+    extractor = PixelExtractor()
+    module = ready(extractor=extractor)
+    before = len(extractor.calls)
+    kinds = module.kinds(2)
+    calls = extractor.calls[before:]
+    assert len({json.dumps(call["key"], sort_keys=True) for call in calls}) == len(kinds)
+    assert [call["indices"].tolist() for call in calls] == [[0, 1]] * len(kinds)
+    [batch] = read(module, module.kind_dataloader(kinds["multi/crossed"]))
+    assert set(batch) == {"features", "labels"}
+
+
 # With the real extractor
 
 
@@ -538,9 +692,10 @@ def fit(module, folder, epochs, checkpoint=None):
 
 @pytest.mark.parametrize("views", [2, None])
 def test_a_resumed_run_sees_what_one_that_never_stopped_would_have(datamodule, tmp_path, views):
-    whole = fit(datamodule(views=views), tmp_path, 3)
+    given = {"views": views, "images_per_class": 6, "composites": 12, "controls": 8}
+    whole = fit(datamodule(**given), tmp_path, 3)
     assert [epoch for epoch, _, _ in whole] == [0] * 5 + [1] * 5 + [2] * 5
     assert whole[:5] != [(0, *rest) for _, *rest in whole[5:10]]
-    first = fit(datamodule(views=views), tmp_path, 2)
-    resumed = fit(datamodule(views=views), tmp_path, 3, tmp_path / "last.ckpt")
+    first = fit(datamodule(**given), tmp_path, 2)
+    resumed = fit(datamodule(**given), tmp_path, 3, tmp_path / "last.ckpt")
     assert first + resumed == whole

@@ -6,6 +6,8 @@ import torch
 from PIL import Image
 
 from fashion_transfer.data import Augmentation, render, view_matrices
+from fashion_transfer.data.sources import load_split
+from fashion_transfer.data.views import trim
 from fashion_transfer.errors import FashionTransferError
 
 NOTHING = {"rotation": 0, "shift": 0, "zoom": 0, "shear": 0, "flip": 0}
@@ -231,3 +233,100 @@ def test_colour_images_keep_their_channels(images):
 def test_images_need_not_be_square():
     wide = torch.arange(200, dtype=torch.uint8).reshape(1, 1, 10, 20)
     assert render(wide, 32).shape == (1, 1, 32, 32)
+
+
+# Trimming
+
+
+def shown(top: int, left: int, height: int, width: int, size=(100, 80), channels: int = 1):
+    """A block of 200 on black, (C, h, w)."""
+    image = torch.zeros(channels, *size, dtype=torch.uint8)
+    image[:, top : top + height, left : left + width] = 200
+    return image
+
+
+@pytest.mark.parametrize(
+    "block", [(0, 0, 100, 80), (5, 40, 90, 2), (0, 39, 100, 1), (5, 0, 90, 80)]
+)
+def test_an_image_that_is_filled_in_one_direction_stays_as_it_is(block):
+    image = shown(*block)
+    assert trim(image) is image
+
+
+def test_what_fills_nine_tenths_of_the_longer_side_is_enough():
+    assert trim(shown(5, 5, 90, 10)).shape == (1, 100, 80)
+    assert trim(shown(5, 5, 89, 10)).shape == (1, 89 + 6, 89 + 6)
+    assert trim(shown(0, 0, 10, 80)).shape == (1, 80 + 6, 80 + 6)
+
+
+@pytest.mark.parametrize("block", [(30, 20, 40, 10), (0, 0, 10, 40), (60, 40, 40, 40)])
+def test_what_is_small_comes_to_the_middle_of_a_square_with_a_narrow_margin(block):
+    found = trim(shown(*block))
+    side = 40 + round(0.07 * 40)
+    assert found.shape == (1, side, side)
+    assert found.dtype == torch.uint8
+    rows, columns = (found[0] > 0).any(1).nonzero(), (found[0] > 0).any(0).nonzero()
+    for places, length in ((rows, block[2]), (columns, block[3])):
+        assert len(places) == length
+        before, after = int(places[0]), side - 1 - int(places[-1])
+        assert abs(before - after) <= 1
+    assert int((found == 200).sum()) == block[2] * block[3]
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 75), (95, 0), (95, 75)])
+def test_what_lies_in_a_corner_has_a_black_margin_too(corner):
+    found = trim(shown(*corner, 5, 5))
+    assert found.shape == (1, 5, 5)  # of five pixels, a margin is none
+    assert (found == 200).all()
+    tall = trim(shown(*corner, 5, 1))
+    assert tall.shape == (1, 5, 5)
+    assert (tall[0, :, 2] == 200).all()
+    assert int((tall > 0).sum()) == 5
+
+
+def test_where_it_lies_changes_nothing():
+    generator = np.random.default_rng(0)
+    item = torch.from_numpy(generator.integers(26, 256, (30, 20), dtype=np.uint8))
+    found = []
+    for top, left in ((0, 0), (33, 51), (70, 60)):
+        image = torch.zeros(1, 100, 80, dtype=torch.uint8)
+        image[0, top : top + 30, left : left + 20] = item
+        found.append(trim(image))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_trimming_twice_is_trimming_once():
+    once = trim(shown(10, 20, 30, 20))
+    assert trim(once) is once
+
+
+@pytest.mark.parametrize("value", [0, 1, 25])
+def test_ground_alone_stays_as_it_is(value):
+    image = torch.full((1, 20, 30), value, dtype=torch.uint8)
+    assert trim(image) is image
+
+
+def test_dim_ground_beside_the_item_stays_and_counts_as_ground():
+    image = shown(40, 30, 20, 20)
+    image[image == 0] = 25
+    found = trim(image)
+    assert found.shape == (1, 21, 21)
+    assert set(found.unique().tolist()) == {25, 200}
+    image[0, 0, 0] = 26
+    assert trim(image).shape == (1, 64, 64)
+
+
+def test_colours_are_trimmed_together_and_any_of_them_shows_something():
+    image = torch.zeros(3, 60, 60, dtype=torch.uint8)
+    image[0, 10:20, 10:20] = 255
+    image[2, 20:40, 20:30] = 90
+    found = trim(image)
+    assert found.shape == (3, 32, 32)
+    assert [int((channel > 0).sum()) for channel in found] == [100, 0, 200]
+
+
+@pytest.mark.real_data
+def test_nearly_all_official_images_stay_as_they_are(real_data):
+    images = torch.from_numpy(load_split(real_data, train=False).images[:2000]).unsqueeze(1)
+    assert sum(trim(image) is not image for image in images) <= 10

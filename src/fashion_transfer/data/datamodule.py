@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from fashion_transfer.data.composites import LAYOUTS, TRAINED_LAYOUTS
 from fashion_transfer.data.datasets import Batch, Features, ViewDataset, ViewSampler
+from fashion_transfer.data.made import MOST, MadeDataset, Mixture, composite_set, unfamiliar_set
 from fashion_transfer.data.sources import CLASSES, Split, find_files, load_split
 from fashion_transfer.data.subset import balanced_subset
+from fashion_transfer.data.unfamiliar import UNFAMILIAR
 from fashion_transfer.data.views import Augmentation, render, view_matrices
 from fashion_transfer.errors import FashionTransferError
+
+ITEMS_PER_CLASS = 500
+"""Images of each class that composites are made of."""
 
 
 class Extractor(Protocol):
@@ -25,7 +31,7 @@ class Extractor(Protocol):
         key: Mapping[str, Any],
         rows: int,
         indices: np.ndarray,
-        render: Callable[[np.ndarray], Tensor],
+        render: Callable[[np.ndarray, torch.device], Tensor],
         title: str,
     ) -> Features:
         """Features of the images at `indices`.
@@ -34,7 +40,8 @@ class Extractor(Protocol):
             key: all that determines the pixels that reach the backbone, JSON types only.
             rows: how many images the file has.
             indices: the images wanted, int64, ascending.
-            render: gives the backbone's input for some indices, (B, C, S, S) in [0, 1].
+            render: gives the backbone's input for some indices, (B, C, S, S) in [0, 1], on a
+                device: what travels there is 28 x 28 bytes an image.
             title: what to call this work on the progress bar.
         """
 
@@ -53,6 +60,10 @@ class FashionMNISTDataModule(L.LightningDataModule):
         selection: "first" in file order or "random" under `seed`.
         seed: draws the random selection and, with the epoch, order and views.
         val_per_class: validation images of each class.
+        composites: training images of several items, made of the subset's (of its first
+            `ITEMS_PER_CLASS` a class, so that a larger subset leaves them as they are); as many as
+            the subset has at most. Their label is one more than the classes'. 0: none.
+        controls: training images of one item that lies as it does in a composite, likewise.
         image_size: height and width of the backbone's input, pixels.
         augmentation: what a view other than the clean one may do.
         views: how many views of a training image are kept; each epoch draws one of them. None:
@@ -74,6 +85,8 @@ class FashionMNISTDataModule(L.LightningDataModule):
         selection: Literal["first", "random"] = "first",
         seed: int = 0,
         val_per_class: int = 100,
+        composites: int = 0,
+        controls: int = 0,
         image_size: int = 224,
         augmentation: Augmentation | None = None,
         views: int | None = 2,
@@ -89,7 +102,8 @@ class FashionMNISTDataModule(L.LightningDataModule):
                 f"data.image_size is {image_size}: the backbone needs at least 32 pixels"
             )
         least = {"views": 1, "batch_size": 1, "num_workers": 0, "seed": 0, "view_seed": 0}
-        given = (views, batch_size, num_workers, seed, view_seed)
+        least |= {"composites": 0, "controls": 0}
+        given = (views, batch_size, num_workers, seed, view_seed, composites, controls)
         for (name, lowest), value in zip(least.items(), given, strict=True):
             if value is not None and value < lowest:
                 raise FashionTransferError(f"data.{name} is {value}: it must be at least {lowest}")
@@ -98,6 +112,8 @@ class FashionMNISTDataModule(L.LightningDataModule):
         self.selection = selection
         self.seed = seed
         self.val_per_class = val_per_class
+        self.composites = composites
+        self.controls = controls
         self.image_size = image_size
         self.augmentation = augmentation or Augmentation()
         self.views = views
@@ -107,6 +123,7 @@ class FashionMNISTDataModule(L.LightningDataModule):
         self.check_md5 = check_md5
         self.extractor = extractor
         self.train_set: ViewDataset | None = None
+        self.made_sets: list[MadeDataset] = []
         self.val_set: ViewDataset | None = None
         self.test_set: ViewDataset | None = None
         self._next_epoch = 0
@@ -129,17 +146,19 @@ class FashionMNISTDataModule(L.LightningDataModule):
                 split.labels, self.images_per_class, self.selection, self.seed, self.val_per_class
             )
             self.train_set = self._dataset(split, subset, "training", self.views)
+            self.made_sets = self._made_for_training(split, subset)
             self.val_set = self._dataset(split, validation, "validation", 1)
         if stage in (None, "test") and self.test_set is None:
             split = load_split(folder, train=False, check_md5=self.check_md5)
             self.test_set = self._dataset(split, np.arange(len(split.labels)), "test", 1)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The subset: shuffled, one view of each image, both drawn from (seed, epoch)."""
+        """The subset, one view of each image, composites and controls; all from (seed, epoch)."""
         assert self.train_set is not None, "setup('fit') comes first"
-        sampler = ViewSampler(len(self.train_set), self.views, self.seed)
+        every = Mixture([self.train_set, *self.made_sets]) if self.made_sets else self.train_set
+        sampler = ViewSampler(len(every), self.views, self.seed)
         sampler.set_epoch(self._next_epoch)  # workers fetch before Lightning names the epoch
-        return self._loader(self.train_set, sampler)
+        return self._loader(every, sampler)
 
     def clean_dataloader(self) -> DataLoader[Batch]:
         """The subset's clean images in file order: what the features are standardised by."""
@@ -171,40 +190,101 @@ class FashionMNISTDataModule(L.LightningDataModule):
             return batch
         batch = dict(batch)
         matrices = batch.pop("matrices", None)
-        batch["images"] = render(batch.pop("pixels"), self.image_size, matrices)
-        return batch
+        images = render(batch.pop("pixels"), self.image_size, matrices)
+        if "images" in batch:  # composites, after the subset's
+            images = torch.cat([images, batch["images"]])
+        return batch | {"images": images}
+
+    def kinds(self, count: int) -> dict[str, MadeDataset]:
+        """Test images of every kind that a warning is measured on.
+
+        `multi/LAYOUT` and `control/LAYOUT` are composites of test images and their controls,
+        `unfamiliar/KIND` shows nothing of Fashion-MNIST.
+
+        Args:
+            count: images of each kind.
+        """
+        assert self.test_set is not None, "setup('test') comes first"
+        split, indices, size = self.test_set.split, self.test_set.indices, self.image_size
+        kinds: dict[str, MadeDataset] = {}
+        for name in LAYOUTS:
+            for kind, control in (("multi", False), ("control", True)):
+                made = composite_set(split, indices, [name], count, size, control)
+                kinds[f"{kind}/{name}"] = made
+        for name in UNFAMILIAR:
+            kinds[f"unfamiliar/{name}"] = unfamiliar_set(name, split, count, size)
+        for name, made in kinds.items():
+            self._keep(made, f"{name} images")
+        return kinds
+
+    def kind_dataloader(self, made: MadeDataset) -> DataLoader[Batch]:
+        """The images of one of `kinds`, by number."""
+        return self._loader(made)
 
     def _dataset(
         self, split: Split, indices: np.ndarray, title: str, views: int | None
     ) -> ViewDataset:
         dataset = ViewDataset(split, indices, self.augmentation, self.view_seed)
-        if self.extractor is not None:
-            for view in range(views or 1):  # of fresh views only the clean one is kept
-                name = f"{title} images" + (f", view {view}" if view else "")
-                dataset.features.append(self._extract(self.extractor, split, indices, view, name))
-            dataset.fresh = views is None
+        self._fill(dataset, title, views or 1)  # of fresh views only the clean one is kept
+        dataset.fresh = views is None
         return dataset
 
+    def _made_for_training(self, split: Split, subset: np.ndarray) -> list[MadeDataset]:
+        labels = split.labels[subset]
+        first = [subset[labels == label][:ITEMS_PER_CLASS] for label in range(len(CLASSES))]
+        items = np.sort(np.concatenate(first))
+        found = []
+        for count, control in ((self.composites, False), (self.controls, True)):
+            count = min(count, len(subset))
+            if not count:
+                continue
+            try:
+                made = composite_set(split, items, TRAINED_LAYOUTS, count, self.image_size, control)
+            except FashionTransferError as error:
+                raise FashionTransferError(
+                    f"data.images_per_class is {self.images_per_class}, too few to compose images "
+                    f"of several items ({error}): give more, or data.composites=0 data.controls=0"
+                ) from error
+            if self.views is not None:  # with fresh views, batches hold images
+                self._keep(made, f"{'controls' if control else 'composites'}")
+            found.append(made)
+        return found
+
+    def _keep(self, made: MadeDataset, title: str) -> None:
+        if self.extractor is None:
+            return
+        key, numbers = {**made.key, "image_size": self.image_size}, np.arange(len(made))
+        made.features = [self.extractor(key, MOST, numbers, made.render, title)]
+
+    def _fill(self, dataset: ViewDataset, title: str, views: int) -> None:
+        if self.extractor is None:
+            return
+        for view in range(views):
+            name = f"{title} images" + (f", view {view}" if view else "")
+            dataset.features.append(self._extract(self.extractor, dataset, view, name))
+
     def _extract(
-        self, extractor: Extractor, split: Split, indices: np.ndarray, view: int, title: str
+        self, extractor: Extractor, dataset: ViewDataset, view: int, title: str
     ) -> Features:
+        split, augmentation, seed = dataset.split, dataset.augmentation, dataset.view_seed
         # A clean image does not depend on the augmentation, so its key does not name it.
-        drawn = {"view_seed": self.view_seed, **asdict(self.augmentation)} if view else {}
+        drawn = {"view_seed": seed, **asdict(augmentation)} if view else {}
         key = {"pixels": split.md5, "image_size": self.image_size, "view": view, **drawn}
 
-        def rendered(rows: np.ndarray) -> Tensor:
-            views = np.full(len(rows), view)
-            matrices = (
-                view_matrices(rows, views, self.augmentation, self.view_seed) if view else None
-            )
-            return render(torch.from_numpy(split.images[rows]), self.image_size, matrices)
+        def rendered(rows: np.ndarray, device: torch.device) -> Tensor:
+            pixels = _send(torch.from_numpy(split.images[rows]), device)
+            if not view:
+                return render(pixels, self.image_size)
+            matrices = view_matrices(rows, np.full(len(rows), view), augmentation, seed)
+            return render(pixels, self.image_size, _send(matrices, device))
 
-        return extractor(key, len(split.labels), indices, rendered, title)
+        return extractor(key, len(split.labels), dataset.indices, rendered, title)
 
     def _loader(
-        self, dataset: ViewDataset, sampler: Sampler[Any] | None = None
+        self, dataset: ViewDataset | MadeDataset | Mixture, sampler: Sampler[Any] | None = None
     ) -> DataLoader[Batch]:
-        workers = self.num_workers if not dataset.features or dataset.fresh else 0
+        first = dataset.datasets[0] if isinstance(dataset, Mixture) else dataset
+        workers = self.num_workers if not first.features or getattr(first, "fresh", False) else 0
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -215,6 +295,12 @@ class FashionMNISTDataModule(L.LightningDataModule):
             # Its own, since it draws from one: the global one must depend on the epoch alone.
             generator=torch.Generator(),
         )
+
+
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
+    # Pinned, a copy to a GPU does not wait for the passes before it.
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=device.type == "cuda")
 
 
 def _as_it_is(batch: Any) -> Any:

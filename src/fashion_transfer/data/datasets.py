@@ -1,7 +1,7 @@
 """Batches of a subset: which images, in which order, under which views."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,13 +11,20 @@ from torch.utils.data import Dataset, Sampler
 from fashion_transfer.data.sources import Split
 from fashion_transfer.data.views import Augmentation, view_matrices
 
-Batch = dict[str, Tensor]
-"""What a batch holds, by name: `labels` (B,) int64, and either `features` (B, D) float32 or
+Batch = dict[str, Any]
+"""What a batch holds, by name: `labels` (B,) int64, and `features` (B, D) float32, or `maps`
+likewise (what is kept of images where the backbone's last stage learns), or
 `images` (B, C, S, S) float32 in [0, 1]."""
 
 
 class Features(Protocol):
-    """Kept features of the images of one file under one view number."""
+    """Kept features of the images of one file under one view number.
+
+    Attributes:
+        kind: what they are called in a batch.
+    """
+
+    kind: str
 
     def gather(self, indices: np.ndarray) -> Tensor:
         """Features of the images at `indices` in their file: float32, (B, D)."""
@@ -40,7 +47,11 @@ class ViewDataset(Dataset[Batch]):
     """
 
     def __init__(
-        self, split: Split, indices: np.ndarray, augmentation: Augmentation, view_seed: int
+        self,
+        split: Split,
+        indices: np.ndarray,
+        augmentation: Augmentation,
+        view_seed: int,
     ) -> None:
         self.split = split
         self.indices = indices
@@ -62,9 +73,9 @@ class ViewDataset(Dataset[Batch]):
         """
         pairs = np.array([item if isinstance(item, tuple) else (item, 0) for item in items])
         indices, views = self.indices[pairs[:, 0]], pairs[:, 1]
-        batch = {"labels": torch.from_numpy(self.split.labels[indices])}
+        batch: Batch = {"labels": torch.from_numpy(self.split.labels[indices])}
         if self.features and not (self.fresh and views.any()):
-            return batch | {"features": self._gather(indices, views)}
+            return batch | {self.features[0].kind: self._gather(indices, views)}
         batch["pixels"] = torch.from_numpy(self.split.images[indices])
         if views.any():
             batch["matrices"] = view_matrices(indices, views, self.augmentation, self.view_seed)
