@@ -73,6 +73,7 @@ def test_the_best_checkpoint_holds_what_was_learned_and_little_else(fitted):
     content = torch.load(fitted.best, weights_only=True)
     learned = {**fitted.classifier.head.state_dict(prefix="head.")}
     learned |= fitted.classifier.standardise.state_dict(prefix="standardise.")
+    learned |= fitted.classifier.calibrator.state_dict(prefix="calibrator.")
     assert content["state_dict"].keys() == learned.keys()
     assert "optimizer_states" not in content
     size = sum(tensor.nbytes for tensor in learned.values())
@@ -97,9 +98,38 @@ def test_a_checkpoint_says_what_it_was_learned_on(fitted):
     assert told["head"] == {"name": "mlp", "hidden": 16}
     assert told["image_size"] == 32
     assert len(told["classes"]) == 10
+    assert told["precision"] == "float32"
+    assert told["compiled"] is False
+    assert told["several"] is False
+    assert told["threshold"] == 0.8
+    assert told["validation"].keys() == {"confidence", "right"}
+    assert len(told["validation"]["confidence"]) == len(told["validation"]["right"]) == 40
+
+
+def test_a_checkpoint_keeps_the_validation_metrics_of_its_epoch(
+    fitted, make_trainer, datamodule, tmp_path
+):
+    for path in (fitted.best, fitted.last):
+        classifier = load_classifier(path, precision="float32")
+        trainer = make_trainer(tmp_path)
+        [measured] = trainer.validate(classifier, datamodule=datamodule(), verbose=False)
+        kept = read_checkpoint(path)["metrics"]
+        assert kept.keys() == {"val/loss", "val/accuracy", "val/macro_accuracy"}
+        assert kept == pytest.approx(measured, rel=1e-4)
 
 
 # ---- loading
+
+
+@pytest.mark.parametrize("name", ["resnet18", "timm/efficientnet_lite0"])
+def test_a_pool_with_grids_is_that_of_the_checkpoint(learn, make_backbone, images, name):
+    if name.startswith("timm/"):
+        pytest.importorskip("timm")
+    pool = ["layer3@2", "layer4"] if name == "resnet18" else ["blocks.4@2", "pooled"]
+    backbone = make_backbone(name=name, pool=pool)
+    loaded = load_classifier(learn(backbone), precision="float32")
+    assert loaded.backbone.identity == backbone.identity
+    assert torch.equal(loaded.backbone(images), backbone(images))
 
 
 def test_a_loaded_classifier_answers_as_the_one_that_was_saved(fitted, images):
@@ -296,7 +326,19 @@ def test_plain_weights_are_not_a_checkpoint(weights_file):
 
 
 @pytest.mark.usefixtures("ready_backbone")
-@pytest.mark.parametrize("key", ["backbone", "classes", "head", "standardise", "image_size"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "backbone",
+        "classes",
+        "head",
+        "several",
+        "threshold",
+        "validation",
+        "standardise",
+        "image_size",
+    ],
+)
 def test_a_checkpoint_without_part_of_its_description_is_refused(altered, key):
     path = altered(lambda content: content["classifier"].pop(key))
     with pytest.raises(FashionTransferError, match=r"altered\.ckpt.*(damaged|another version)"):
