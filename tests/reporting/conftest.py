@@ -15,7 +15,7 @@ def answer():
     def make(name: str | Path, warning: bool = False, error: str = "") -> Answer:
         confidence = 0.5 if warning else 0.9
         top = (("Coat", confidence), ("Shirt", 0.07), ("Dress", 0.03))
-        told = ("low confidence", "Only 50% sure that this is Coat.") if warning else ()
+        told = ("ambiguous", "Only 50% sure that this is Coat.") if warning else ()
         return Answer(Path(name), Prediction("Coat", confidence, top, warning, *told), error)
 
     return make

@@ -1,3 +1,6 @@
+import importlib.util
+import sys
+
 import matplotlib.colors
 import numpy as np
 import pytest
@@ -89,3 +92,13 @@ def test_a_file_deleted_after_it_was_read_does_not_end_the_others(answer, photo,
 def test_no_scratch_file_is_left(answer, photo, tmp_path):
     draw_gallery([answer(photo("coat.png"))], tmp_path / "gallery.png")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["coat.png", "gallery.png"]
+
+
+def test_matplotlib_is_imported_only_to_draw(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it fails
+    spec = importlib.util.spec_from_file_location("gallery_alone", gallery.__file__)
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    with pytest.raises(ImportError):
+        fresh.draw_gallery([], None)

@@ -45,7 +45,7 @@ def test_the_file_has_a_row_an_image(answer, tmp_path):
             "Coat",
             "0.500000",
             "true",
-            "low confidence",
+            "ambiguous",
             "Only 50% sure that this is Coat.",
             "",
         ],
@@ -92,9 +92,9 @@ def test_the_table_shows_label_confidence_and_warning(answer, capsys):
     [doubtful] = [line for line in lines if "doubtful.jpg" in line]
     assert "Coat" in sure
     assert "90%" in sure
-    assert "low confidence" not in sure
+    assert "ambiguous" not in sure
     assert "50%" in doubtful
-    assert "low confidence" in doubtful
+    assert "ambiguous" in doubtful
 
 
 def test_the_table_shows_what_is_wrong_with_a_file(answer, capsys):
@@ -160,3 +160,10 @@ def test_names_of_folders_and_weights_are_shown_as_they_are(capsys):
     out = capsys.readouterr().out
     assert "mine[v2].pth" in out
     assert "run logs/a[b]" in out
+
+
+def test_a_long_path_is_not_wrapped(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    title = f"run logs/{'x' * 90}"
+    print_metrics(METRICS, title=title)
+    assert title in capsys.readouterr().out.splitlines()

@@ -4,14 +4,17 @@ import logging
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from fashion_transfer.data import read_image
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.reporting.confidence import save_figure
 from fashion_transfer.reporting.tables import Answer, printable, short_warning
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,9 @@ SURE, UNSURE, BROKEN = "#1b7837", "#b35806", "#777777"
 
 def draw_gallery(answers: Sequence[Answer], path: Path) -> None:
     """Draws the first `MOST` answers to a PNG file, framed green, or orange with a warning."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
     shown = answers[:MOST]
     if len(answers) > MOST:
         log.info("the gallery shows the first %d of %d images", MOST, len(answers))
@@ -35,12 +41,10 @@ def draw_gallery(answers: Sequence[Answer], path: Path) -> None:
             axis.set_axis_off()
         for axis, answer in zip(axes, shown, strict=False):
             _draw(axis, answer)
-        scratch = path.with_name(f".{path.name}")
-        figure.savefig(scratch, dpi=100, format="png")
-    scratch.replace(path)
+        save_figure(figure, path, dpi=100)
 
 
-def _draw(axis: matplotlib.axes.Axes, answer: Answer) -> None:
+def _draw(axis: "Axes", answer: Answer) -> None:
     found = answer.prediction
     name = textwrap.shorten(printable(Path(answer.path.name)), 28, placeholder="…")
     if answer.error:

@@ -41,7 +41,8 @@ def short_warning(prediction: Prediction) -> str:
 
 def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
     """Prints metrics, weights and times as one table, accuracies in per cent."""
-    table = Table(title=Text(title), title_justify="left")
+    print(title)  # not as the table's: a path must not be wrapped
+    table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in metrics.items():
