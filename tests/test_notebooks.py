@@ -21,6 +21,8 @@ def test_every_cell_runs_in_order(path, idx_dir, capsys):
         "IMAGES_PER_CLASS": 8,
         "VAL_PER_CLASS": 4,
         "EPOCHS": 1,
+        "COMPOSITES": 16,
+        "CONTROLS": 16,
         "DATA": str(idx_dir),
         "CHECK_MD5": False,
     }

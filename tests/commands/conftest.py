@@ -170,6 +170,8 @@ def tiny(idx_dir, tmp_path_factory) -> Callable[..., list[str]]:
             "data.image_size=32",
             "data.images_per_class=8",
             "data.val_per_class=4",
+            "data.composites=16",
+            "data.controls=16",
             "data.batch_size=16",
             "trainer.accelerator=cpu",
             "trainer.max_epochs=2",

@@ -24,10 +24,11 @@ def bench(idx_dir, tmp_path):
 
 
 def test_a_job_is_timed_as_a_whole_process_on_a_store_of_its_own(bench):
-    seconds, memory = bench.train("default")
+    seconds, memory, (metrics,) = bench.train("default")
     # Importing torch alone takes longer and more than this.
     assert seconds > 0.5
     assert 0.1 < memory < 24
+    assert 0 <= metrics["test/accuracy"] <= 1
     assert list((bench.scratch / "default" / "features").glob("*/layer4.npy"))
     assert not (bench.scratch / "logs").exists()
 

@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -183,6 +184,29 @@ def test_an_interruption_of_a_job_is_not_an_error(hydra_mode):
     hydra_mode("RUN")
     with pytest.raises(KeyboardInterrupt):
         cli.job(lambda cfg: raising(KeyboardInterrupt())(), {})
+
+
+# ---- the garbage collector
+
+
+def test_imports_are_not_searched_for_garbage_and_jobs_are(hydra_mode):
+    hydra_mode("RUN")
+    seen = []
+
+    def main():
+        seen.append((gc.isenabled(), gc.get_freeze_count() > 0))
+        for _ in range(2):
+            cli.job(lambda cfg: seen.append((gc.isenabled(), gc.get_freeze_count() > 0)), {})
+
+    cli.run(main)
+    assert seen == [(False, False), (True, True), (True, True)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+def test_garbage_is_collected_again_after_a_mistake():
+    ended(raising(FashionTransferError("wrong")))
+    assert gc.isenabled()
 
 
 # ---- the process

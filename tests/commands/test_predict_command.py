@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fashion_transfer.data import CLASSES, PhotoDataset
@@ -163,13 +164,26 @@ def test_threshold_0_never_warns(predict, folder, photos):
     assert all(row["reason"] == row["message"] == "" for row in rows(folder()))
 
 
-def test_threshold_1_warns_and_says_why(predict, folder, photos):
+def test_threshold_1_warns_and_says_why(predict, folder, photos, trained):
     predict(photos / "deeper", photos / "-x.png", "policy.threshold=1").succeeded()
-    assert {row["warning"] for row in rows(folder())} == {"true"}
+    classifier = load_classifier(trained.best, threshold=1, precision="float32")
     for row in rows(folder()):
-        assert row["reason"] == "low confidence"
-        assert "ambiguous" in row["message"]
-        assert "several items" in row["message"]
+        [image] = PhotoDataset([Path(row["path"])], classifier.image_size)
+        [expected] = classifier.predict_step({"images": image["images"].unsqueeze(0)}, 0)
+        assert row["warning"] == "true"
+        assert row["reason"] == expected.reason in ("several items", "unfamiliar", "ambiguous")
+        assert row["message"] == expected.message
+        assert "multiple items" in row["message"]
+
+
+def test_the_threshold_is_the_checkpoints_unless_another_is_given(
+    predict, folder, photos, trained, tmp_path
+):
+    content = torch.load(trained.best, weights_only=True)
+    content["classifier"]["threshold"] = 0.0
+    torch.save(content, tmp_path / "silent.ckpt")
+    predict(photos / "-x.png", f"ckpt_path={tmp_path / 'silent.ckpt'}").succeeded()
+    assert [row["warning"] for row in rows(folder())] == ["false"]
 
 
 # ---- files that cannot be read
@@ -277,7 +291,7 @@ def test_options_with_values_go_to_hydra(run, photos):
 
 def test_a_dump_of_the_config_labels_nothing(run, photos, tmp_path):
     ended = run("predict.py", "--cfg", "job", photos / "-x.png", f"paths.logs={tmp_path}")
-    assert "threshold: 0.8" in ended.succeeded().out
+    assert "threshold: from_checkpoint" in ended.succeeded().out
     assert list(tmp_path.iterdir()) == []
 
 

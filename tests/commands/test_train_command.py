@@ -1,12 +1,13 @@
+import csv
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from fashion_transfer.commands.runs import run_lock
+from fashion_transfer.commands.runs import newest_checkpoint, run_lock
 from fashion_transfer.data import CLASSES
-from fashion_transfer.models import Classifier, load_classifier, slug
+from fashion_transfer.models import HEADS, Classifier, MLPHead, load_classifier, slug
 
 LEARNED = ("model/head=mlp", "model.head.hidden=32", "model.head.dropout=0.5")
 FOUR_EPOCHS = ("trainer.max_epochs=4", *LEARNED)
@@ -60,12 +61,18 @@ def test_metrics_are_one_flat_object_of_numbers_and_what_they_must_be_read_with(
     of_classes = [f"test/accuracy/{slug(name)}" for name in CLASSES]
     for name in ("test/accuracy", "test/loss", "val/accuracy", *of_classes):
         assert isinstance(metrics[name], float), name
-    assert all(0 <= metrics[name] <= 1 for name in metrics if "accuracy" in name)
+    assert metrics["test/warned"] < 1  # of none there would be no selective accuracy
+    fractions = {name for name in metrics if "accuracy" in name} | {"test/warned", "test/ece"}
+    # The float32 mean of ten ones may be a rounding above 1.
+    assert all(0 <= metrics[name] <= 1 + 1e-6 for name in fractions)
+    assert metrics["test/threshold"] == pytest.approx(0.8)
     assert len(of_classes) == sum(name.startswith("test/accuracy/") for name in metrics)
     seconds = {name for name in metrics if name.startswith("seconds/")}
     assert {"seconds/features", "seconds/fit", "seconds/test"} <= seconds
     assert all(metrics[name] >= 0 for name in seconds)
     assert metrics["weights/name"] == "random"
+    assert metrics["backbone/precision"] == "float32"
+    assert metrics["backbone/compiled"] is False
     assert len(metrics["weights/sha256"]) == 64
     assert metrics["versions/torch"] == torch.__version__
     assert {"versions/python", "versions/lightning", "versions/torchvision"} <= metrics.keys()
@@ -95,6 +102,59 @@ def test_the_validation_accuracy_is_that_of_the_best_epoch(trained):
     found = [line.split(",")[column] for line in lines[1:]]
     best = max(float(value) for value in found if value)
     assert trained.metrics["val/accuracy"] == pytest.approx(best)
+
+
+def test_all_validation_metrics_are_those_of_the_best_epoch_whatever_it_was_chosen_by(
+    run, tiny, tmp_path
+):
+    # At this rate the loss is least in an early epoch.
+    chosen = ("callbacks.best.monitor=val/loss", "callbacks.best.mode=min")
+    rate = ("model.optimizer.lr=1", "model.scheduler=null", "trainer.max_epochs=3")
+    run("train.py", *tiny(tmp_path, *chosen, *rate, "test=false")).succeeded()
+    folder = only_run(tmp_path)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    with (folder / "csv/version_0/metrics.csv").open(newline="") as file:
+        epochs = [row for row in csv.DictReader(file) if row["val/loss"]]
+    best = min(epochs, key=lambda row: float(row["val/loss"]))
+    assert len(epochs) == 3
+    assert best is not epochs[-1]
+    names = {"val/loss", "val/accuracy", "val/macro_accuracy"}
+    assert {name for name in metrics if name.startswith("val/")} == names
+    for name in names:
+        assert metrics[name] == pytest.approx(float(best[name]), rel=1e-4), name
+
+
+@pytest.mark.parametrize("override", ["trainer.limit_val_batches=0", "data.val_per_class=0"])
+def test_without_validation_the_best_checkpoint_is_the_last_epochs(
+    run, tiny, plain, tmp_path, override
+):
+    ended = run("train.py", *tiny(tmp_path, *plain, override, "optimized_metric=null"))
+    assert "best.ckpt will be the last epoch's" in ended.succeeded().out
+    folder = only_run(tmp_path)
+    last = learned(folder / "checkpoints" / "last.ckpt")
+    assert same(learned(newest_checkpoint(tmp_path)), last)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert "test/accuracy" in metrics
+    assert not any(name.startswith("val/") for name in metrics)
+
+
+def test_an_option_that_is_a_list_reaches_the_head_and_the_checkpoint_as_one(
+    run, tiny, plain, tmp_path, monkeypatch
+):
+    given = []
+
+    class Wide(MLPHead):
+        def __init__(self, in_features: int, num_classes: int, widths: list[int]) -> None:
+            given.append(widths)
+            super().__init__(in_features, num_classes, hidden=widths[0])
+
+    monkeypatch.setitem(HEADS, "wide", Wide)
+    head = ["~model.head.dropout", "model.head.name=wide", "+model.head.widths=[6,4]"]
+    run("train.py", *tiny(tmp_path, *plain, *head, "trainer.max_epochs=1")).succeeded()
+    assert given == [[6, 4]]
+    assert type(given[0]) is list
+    classifier = load_classifier(newest_checkpoint(tmp_path))
+    assert classifier.head_options == {"name": "wide", "widths": [6, 4]}
 
 
 def test_test_numbers_are_those_of_the_best_checkpoint(trained, datamodule):
@@ -267,16 +327,29 @@ def test_a_run_stopped_while_testing_can_go_on(run, tiny, plain, straight, tmp_p
 def test_another_runs_checkpoint_goes_on_in_a_folder_of_its_own(
     run, tiny, plain, straight, interrupted, tmp_path
 ):
+    # The best epoch stays behind in its own folder: here the last one is.
+    recipe = (*KEPT_VIEWS, "callbacks.best.monitor=null")
     stopped, logs = tmp_path / "stopped", tmp_path / "logs"
-    run("train.py", *tiny(stopped, *plain, *KEPT_VIEWS))
+    run("train.py", *tiny(stopped, *plain, *recipe))
     last = only_run(stopped) / "checkpoints" / "last.ckpt"
     before = last.read_bytes()
     interrupted.undo()
-    run("train.py", *tiny(logs, *plain, *KEPT_VIEWS, f"ckpt_path={last}")).succeeded()
+    run("train.py", *tiny(logs, *plain, *recipe, f"ckpt_path={last}")).succeeded()
     assert last.read_bytes() == before
     found = json.loads((only_run(logs) / "metrics.json").read_text())
-    assert numbers(found) == numbers(straight(*KEPT_VIEWS).metrics)
+    assert numbers(found) == numbers(straight(*recipe).metrics)
     assert (only_run(logs) / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_a_run_does_not_go_on_beyond_the_end_of_its_schedule(run, tiny, plain, trained, tmp_path):
+    more = ("trainer.max_epochs=4", f"ckpt_path={trained.last}")
+    message = run("train.py", *tiny(tmp_path, *plain, *more)).mistake()
+    assert "14 steps" in message  # of 80 images, 16 composites and 16 controls, twice
+    assert "model.scheduler=null" in message
+    constant = (*more, "model.scheduler=null", f"hydra.run.dir={tmp_path / 'on'}")
+    run("train.py", *tiny(tmp_path, *plain, *constant)).succeeded()
+    checkpoint = torch.load(tmp_path / "on/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 3
 
 
 def test_a_finished_run_does_not_go_on(run, trained):
@@ -320,6 +393,27 @@ def test_a_wrong_job_among_many_does_not_keep_the_others_from_finishing(run, tin
     finished = sorted(file.parent.name for file in sweep.glob("*/metrics.json"))
     assert finished == ["0", "2"]
     assert len((sweep / "sweep.csv").read_text().splitlines()) == 4
+
+
+def test_the_table_of_a_sweep_is_there_before_the_sweep_is_over(
+    run, tiny, plain, tmp_path, monkeypatch
+):
+    # A process killed in its second job would leave what is seen here.
+    seen, step = [], Classifier.training_step
+
+    def looking(self, batch, batch_idx):
+        seen.append([file.read_text() for file in tmp_path.rglob("sweep.csv")])
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", looking)
+    arguments = tiny(tmp_path, *plain, "trainer.max_epochs=1", "seed=0,1")
+    out = run("train.py", "-m", *arguments).succeeded().out
+    assert seen[0] == []
+    [table] = seen[-1]
+    assert len(table.splitlines()) == 2
+    [line] = [line for line in out.splitlines() if "all runs" in line]
+    assert "±" in line
+    assert sum("sweep.csv" in line for line in out.splitlines()) == 1
 
 
 # ---- mistakes

@@ -24,21 +24,41 @@ import torchvision
 from rich.console import Console
 from rich.table import Table
 
+from fashion_transfer.commands.runs import METRICS
 from fashion_transfer.data.sources import find_files, load_split
 from fashion_transfer.data.views import render
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Backbone
-from fashion_transfer.features.backbone import CHUNK
 from fashion_transfer.features.weights import load_weights
 
 PASSES_OF_PLAIN_LOOP = 70_000
 """10 epochs of 5,000 training and 1,000 validation images, and 10,000 test images."""
 
+BATCH = 32
+"""Images of the backbone rows; what each makes of them is its own affair."""
+
 GFLOP_PER_IMAGE = 8.18
 """Of ResNet50 at 224 px: 4.09 G multiply-adds (torchvision's documentation)."""
 
-SWEEP = ["model/head=linear,mlp", "model.optimizer.lr=0.0003,0.001,0.003,0.01,0.03", "seed=0,1"]
+SWEEP = [
+    "model.optimizer.lr=0.0001,0.0003,0.0005,0.001,0.003",
+    "model.optimizer.weight_decay=1,3",
+    "model.label_smoothing=0,0.1",
+]
+EAGER = ["model.backbone.precision=float32", "model.backbone.compile=false"]
 GROWTH = (100, 500, 2000, 5900)
+
+# A process counts as its own peak what its parent took when it was started, and this one takes
+# gigabytes: so a small one starts the command, and says last what that took.
+WATCH = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+if status:
+    sys.exit(status)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, flush=True)
+"""
+
+ROWS = ("backbone", "job", "sweep", "fast", "fidelity", "growth")
 
 Row = dict[str, Any]
 
@@ -49,10 +69,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", default="IMAGENET1K_V1", help="of ResNet50, name or path")
     parser.add_argument("--data", default="data", help="folder of the Fashion-MNIST files")
     parser.add_argument("--repeats", type=int, default=5, help="of each backbone row")
-    parser.add_argument("--only", nargs="+", choices=("backbone", "job", "sweep", "fast", "growth"))
+    parser.add_argument("--only", nargs="+", choices=ROWS)
     parser.add_argument("--output", type=Path, default=Path("logs") / "bench" / "bench.json")
     chosen = parser.parse_args(arguments)
-    wanted = chosen.only or ["backbone", "job", "sweep", "fast", "growth"]
+    wanted = chosen.only or ROWS
     override = f"model.backbone.weights={chosen.weights}"
     try:
         with tempfile.TemporaryDirectory(prefix="fashion-transfer-bench-") as scratch:
@@ -63,8 +83,10 @@ def main(arguments: list[str] | None = None) -> None:
                 rows += bench.job_rows(PASSES_OF_PLAIN_LOOP / eager)
             if "sweep" in wanted:
                 rows += bench.sweep_rows()
-            if "fast" in wanted:
+            if "fast" in wanted or "fidelity" in wanted:
                 rows += bench.fast_rows()
+            if "fidelity" in wanted:
+                rows += bench.fidelity_rows()
             if "growth" in wanted:
                 rows += bench.growth_rows()
     except FashionTransferError as error:
@@ -75,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
 def backbone_rows(weights: str, data: str, repeats: int) -> list[Row]:
     """Images a second through ResNet50 at 224 px: plain, ours, OpenVINO's, and the bound."""
     say("backbone: eager float32 NCHW, ours, OpenVINO, matrix multiply")
-    images = load_split(find_files(data), train=False).images[:CHUNK]
+    images = load_split(find_files(data), train=False).images[:BATCH]
     grey = render(torch.from_numpy(images), 224)
     ours = Backbone(weights=weights)
     precision = ours.settle("cpu")
@@ -104,7 +126,7 @@ def backbone_rows(weights: str, data: str, repeats: int) -> list[Row]:
     factor = torch.rand(2048, 2048).to(dtype)
     runs["multiply"] = lambda: factor @ factor
     seconds = _in_turn(runs, repeats)
-    rate = {name: CHUNK / value for name, value in seconds.items()}
+    rate = {name: BATCH / value for name, value in seconds.items()}
     rate["multiply"] = 2 * 2048**3 / 1e9 / seconds["multiply"] / GFLOP_PER_IMAGE
     base = rate["plain"]
     rows = [
@@ -132,28 +154,46 @@ class Bench:
 
     def job_rows(self, plain: float) -> list[Row]:
         """The default job cold and warm beside the plain loop, and what it takes."""
-        cold, memory = self.train("default")
+        cold, memory, _ = self.train("default")
         warm = [self.train("default") for _ in range(3)]
-        seconds = statistics.median(second for second, _ in warm)
+        seconds = statistics.median(second for second, _, _ in warm)
         stored = _disk(self.scratch / "default" / "features")
         return [
             row("plain loop: 70,000 eager float32 NCHW passes, scaled", plain, "s"),
             row("default job, cold", cold, "s", plain / cold),
             row("default job, warm", seconds, "s", plain / seconds),
             row("peak memory, cold", memory, "GiB"),
-            row("peak memory, warm", max(used for _, used in warm), "GiB"),
+            row("peak memory, warm", max(used for _, used, _ in warm), "GiB"),
             row("features on disk", stored / 2**20, "MiB"),
         ]
 
     def sweep_rows(self) -> list[Row]:
         """20 heads by one `-m` command, on the features of the default job."""
-        seconds, _ = self.train("default", "-m", "test=false", *SWEEP)
+        seconds, _, _ = self.train("default", "-m", "test=false", *SWEEP)
         return [row("sweep of 20 heads, warm", seconds, "s")]
 
     def fast_rows(self) -> list[Row]:
         """`experiment=fast` from nothing to test metrics, everything included."""
-        seconds, _ = self.train("fast", "experiment=fast")
-        return [row("experiment=fast, cold", seconds, "s")]
+        seconds, memory, _ = self.train("fast", "experiment=fast")
+        return [
+            row("experiment=fast, cold", seconds, "s"),
+            row("peak memory, experiment=fast, cold", memory, "GiB"),
+        ]
+
+    def fidelity_rows(self) -> list[Row]:
+        """Test accuracy on features of the fast path and of eager float32, both trained on them.
+
+        At 64 px, where the eager passes take minutes; the path differs in precision, in passes
+        and in what the store keeps (float16), as it does at 224 px.
+        """
+        seeds = ("-m", "experiment=fast", "seed=0,1,2")
+        _, _, ours = self.train("fast", *seeds)
+        _, _, eager = self.train("fast", *seeds, *EAGER)
+        mean = [100 * statistics.mean(run["test/accuracy"] for run in m) for m in (ours, eager)]
+        return [
+            row("test accuracy at 64 px, fast path, mean of 3 seeds", mean[0], "%"),
+            row("test accuracy at 64 px, eager float32, the same seeds", mean[1], "%"),
+        ]
 
     def growth_rows(self) -> list[Row]:
         """Cold and warm at 64 px for more and more images a class.
@@ -164,8 +204,8 @@ class Bench:
         rows, spent, last_warm = [], 0.0, 0.0
         for size in GROWTH:
             arguments = ["experiment=fast", f"data.images_per_class={size}"]
-            grown, _ = self.train("growth", *arguments)
-            warm, _ = self.train("growth", *arguments)
+            grown, _, _ = self.train("growth", *arguments)
+            warm, _, _ = self.train("growth", *arguments)
             spent += grown - last_warm
             last_warm = warm
             rows += [
@@ -174,26 +214,28 @@ class Bench:
             ]
         return rows
 
-    def train(self, store: str, *arguments: str) -> tuple[float, float]:
-        """Wall seconds and peak resident GiB of one `train.py`."""
-        command = [sys.executable, "train.py", *self.overrides, *arguments]
+    def train(self, store: str, *arguments: str) -> tuple[float, float, list[dict[str, Any]]]:
+        """Wall seconds, peak resident GiB and every run's metrics of one `train.py`."""
+        flags = [argument for argument in arguments if argument == "-m"]  # must come first
+        given = [argument for argument in arguments if argument != "-m"]
+        command = [sys.executable, "train.py", *flags, *self.overrides, *given]
         command += [f"paths.logs={self.scratch / 'logs'}", "trainer.enable_progress_bar=false"]
         command.append("callbacks.progress=null")
         say(f"train.py {' '.join(arguments) or '(default)'}")
         environment = os.environ | {"FASHION_TRANSFER_CACHE": str(self.scratch / store)}
         with tempfile.TemporaryFile("w+") as output:
             start = time.perf_counter()
-            process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
-            _, status, usage = os.wait4(process.pid, 0)
+            watched = [sys.executable, "-c", WATCH, *command]
+            status = subprocess.run(watched, stdout=output, stderr=output, env=environment)
             seconds = time.perf_counter() - start
-            if status:
-                output.seek(0)
-                raise FashionTransferError(
-                    f"{' '.join(command)} failed: {output.read().strip().splitlines()[-1]}"
-                )
+            output.seek(0)
+            last = output.read().strip().splitlines()[-1]
+            if status.returncode:
+                raise FashionTransferError(f"{' '.join(command)} failed: {last}")
+        found = [json.loads(f.read_text()) for f in self.scratch.glob(f"logs/**/{METRICS}")]
         shutil.rmtree(self.scratch / "logs", ignore_errors=True)
         scale = 2**30 if platform.system() == "Darwin" else 2**20  # macOS counts bytes, Linux KiB
-        return seconds, usage.ru_maxrss / scale
+        return seconds, int(last) / scale, found
 
 
 def row(name: str, value: float, unit: str, ratio: float | None = None) -> Row:
@@ -210,7 +252,7 @@ def write(rows: list[Row], path: Path) -> None:
         against = f"{line['faster']:.1f}×" if "faster" in line else ""
         if "ours/this" in line:
             against = f"ours {line['ours/this']:.2f}× this"
-        table.add_row(line["name"], f"{line['value']:,.1f}", line["unit"], against)
+        table.add_row(line["name"], f"{line['value']:,.2f}", line["unit"], against)
     Console().print(table)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}")

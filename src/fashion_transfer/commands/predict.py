@@ -36,7 +36,7 @@ def predict(cfg: DictConfig, paths: Sequence[str] = ()) -> None:
     files = find_images([*paths, *map(str, given)])
     path = cfg.ckpt_path or newest_checkpoint(Path(cfg.paths.logs))
     log.info("predicting %d images with %s", len(files), path)
-    classifier = load_classifier(path, threshold=cfg.policy.threshold, **cfg.model.backbone)
+    classifier = load_classifier(path, **cfg.policy, **cfg.model.backbone)
     photos = PhotoDataset(files, classifier.image_size)
     loader = DataLoader(photos, batch_size=cfg.batch_size)
     trainer: L.Trainer = instantiate(cfg.trainer)

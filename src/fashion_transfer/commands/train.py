@@ -67,7 +67,9 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     with _phase(seconds, "setup"):
         datamodule: FashionMNISTDataModule = instantiate(cfg.data)
-        classifier: Classifier = instantiate(cfg.model, classes=datamodule.classes)
+        classifier: Classifier = instantiate(
+            cfg.model, classes=datamodule.classes, several=datamodule.composites > 0
+        )
         wanted = dict(cfg.callbacks or {})
         if not cfg.trainer.get("enable_progress_bar", True):
             wanted.pop("progress", None)
@@ -84,13 +86,20 @@ def _train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         datamodule.setup("fit")
         if cfg.test:
             datamodule.setup("test")
+    if not (datamodule.val_set and trainer.limit_val_batches):
+        _keep_the_last_epoch(callbacks)
+        if classifier.auto is not None:
+            raise FashionTransferError(
+                "model.threshold=auto is found in validation, and this run has none: give "
+                "data.val_per_class, or a number such as 0.8"
+            )
     with _phase(seconds, "fit"):
         _fit(trainer, classifier, datamodule, cfg.ckpt_path)
 
-    metrics = _validation_metrics(trainer)
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+    metrics = _validation_metrics(trainer, best)
     if cfg.test:
         with _phase(seconds, "test"):
-            best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
             metrics |= test(trainer, classifier, datamodule, best)
     metrics |= {f"seconds/{name}": round(value, 3) for name, value in seconds.items()}
     metrics |= describe(classifier, precision)
@@ -112,12 +121,13 @@ def test(
 
 
 def describe(classifier: Classifier, precision: str) -> dict[str, Any]:
-    """What numbers must be read with: weights, precision, versions."""
+    """What numbers must be read with: weights, precision, whether it was compiled, versions."""
     return {
         "weights/name": classifier.backbone.weights_name,
         "weights/sha256": classifier.backbone.fingerprint,
         "backbone/name": classifier.backbone.name,
         "backbone/precision": precision,
+        "backbone/compiled": classifier.backbone.compiles(classifier.image_size),
         "versions/python": platform.python_version(),
         "versions/torch": torch.__version__,
         "versions/torchvision": torchvision.__version__,
@@ -145,18 +155,25 @@ def _fit(
         trainer.fit(classifier, datamodule=datamodule, ckpt_path=path, weights_only=True)
 
 
-def _validation_metrics(trainer: L.Trainer) -> dict[str, Any]:
+def _keep_the_last_epoch(callbacks: list[Any]) -> None:
+    """Has a checkpoint that would be chosen by validation take the last epoch instead."""
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint) and (callback.monitor or "").startswith("val/"):
+            log.warning(
+                "without validation there is no %s to choose by: %s.ckpt will be the last epoch's",
+                callback.monitor,
+                callback.filename,
+            )
+            callback.monitor = None
+
+
+def _validation_metrics(trainer: L.Trainer, best: str | None) -> dict[str, Any]:
     """Validation metrics, of the epoch that the best checkpoint was taken at."""
-    found = {
-        key: float(value)
-        for key, value in trainer.callback_metrics.items()
-        if key.startswith("val/")
-    }
-    callback = trainer.checkpoint_callback
-    # A run continued after its last epoch validates nothing any more, but knows its best score.
-    if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
-        found = {str(callback.monitor): float(callback.best_model_score)}
-    return found
+    # From the checkpoint: a run that goes on after its last epoch validates nothing any more.
+    if best is not None and Path(best).is_file():
+        return dict(read_checkpoint(best).get("metrics", {}))
+    found = trainer.callback_metrics.items()
+    return {name: float(value) for name, value in found if name.startswith("val/")}
 
 
 def _log_hyperparameters(loggers: list[Any], cfg: DictConfig, metrics: dict[str, Any]) -> None:
