@@ -61,7 +61,8 @@ class FashionMNISTDataModule(L.LightningDataModule):
         seed: draws the random selection and, with the epoch, order and views.
         val_per_class: validation images of each class.
         composites: training images of several items, made of the subset's (of its first
-            `ITEMS_PER_CLASS` a class, so that a larger subset leaves them as they are); as many as
+            `ITEMS_PER_CLASS` a class in file order: with selection="first", a larger subset leaves
+            them as they are); as many as
             the subset has at most. Their label is one more than the classes'. 0: none.
         controls: training images of one item that lies as it does in a composite, likewise.
         image_size: height and width of the backbone's input, pixels.
