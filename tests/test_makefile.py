@@ -51,7 +51,9 @@ def make(tmp_path):
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
         path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        clean = {k: v for k, v in os.environ.items() if k not in ("ARGS", "WEIGHTS", "MAKEFLAGS")}
+        # `make test` itself leaves ARGS, WEIGHTS, MAKEFLAGS, MAKELEVEL and MFLAGS behind.
+        left = ("ARGS", "WEIGHTS", "MFLAGS")
+        clean = {k: v for k, v in os.environ.items() if k not in left and not k.startswith("MAKE")}
         return subprocess.run(
             ["make", *arguments],
             cwd=tmp_path,
