@@ -20,7 +20,7 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: help
 help: ## List the targets and the variables
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' Makefile
 	printf '\n'
 	printf '  %-19s%s\n' \
 	    'WEIGHTS=PATH' 'ResNet50 weights to train with (any other choice goes into ARGS)' \
@@ -132,7 +132,7 @@ cache: $(INSTALLED) ## List the kept features; ARGS="--remove KEY" removes some
 	@$(PY) -m fashion_transfer.features.cache $(ARGS)
 
 .PHONY: bench
-bench: $(INSTALLED) data ## Measure what runs cost, beside the plain way (an hour on 2 cores)
+bench: $(INSTALLED) data ## Measure what runs cost, beside the plain way (half an hour on 2 cores)
 	$(PY) -m pip install -q $(PIP_ARGS) -e ".[bench]"
 	$(PY) -m fashion_transfer.commands.bench $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
 

@@ -24,7 +24,7 @@ import torchvision
 from rich.console import Console
 from rich.table import Table
 
-from fashion_transfer.commands.runs import METRICS
+from fashion_transfer.commands.runs import METRICS, write_text
 from fashion_transfer.data.sources import find_files, load_split
 from fashion_transfer.data.views import render
 from fashion_transfer.errors import FashionTransferError
@@ -255,10 +255,8 @@ def write(rows: list[Row], path: Path) -> None:
         table.add_row(line["name"], f"{line['value']:,.2f}", line["unit"], against)
     Console().print(table)
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}")
-    about = {"processor": _processor(), "cores": os.cpu_count(), "torch": torch.__version__}
-    scratch.write_text(json.dumps({"machine": about, "rows": rows}, indent=2) + "\n")
-    scratch.replace(path)
+    about = {"processor": processor(), "cores": os.cpu_count(), "torch": torch.__version__}
+    write_text(path, json.dumps({"machine": about, "rows": rows}, indent=2) + "\n")
     print(f"written: {path}")
 
 
@@ -300,7 +298,8 @@ def _disk(folder: Path) -> int:
     return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What this machine computes with, by name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
+from fashion_transfer.commands.runs import write_text
 from fashion_transfer.confidence import Prediction, ThresholdPolicy, metrics
 from fashion_transfer.confidence.policy import SEVERAL
 from fashion_transfer.data import (
@@ -73,14 +74,13 @@ def answers(
         for batch in loader:
             moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
             found = classifier.examine(datamodule.on_after_batch_transfer(moved, 0))
-            logits.append(found[0].float().cpu())
-            distance.append(found[1].cpu())
+            logits.append(found[0].float())
+            distance.append(found[1])
             labels.append(batch["labels"])
-    together, calibrator = torch.cat(logits), classifier.calibrator.cpu()
-    count = len(classifier.classes)
+    together, count = torch.cat(logits), len(classifier.classes)
     return Answers(
-        together.softmax(dim=1)[:, :count],
-        calibrator.of_classes(together),
+        together.softmax(dim=1)[:, :count].cpu(),
+        classifier.calibrator.of_classes(together).cpu(),
         classifier.decide(together, torch.cat(distance)),
         torch.cat(labels),
     )
@@ -160,9 +160,7 @@ def write(
         )
         for name, kind in found.items()
     ]
-    scratch = folder / ".warnings.md"
-    scratch.write_text(warnings_markdown(rows))
-    scratch.replace(folder / "warnings.md")
+    write_text(folder / "warnings.md", warnings_markdown(rows))
     warnings_table(rows)
     single, test_set = found[SINGLE], datamodule.test_set
     assert test_set is not None

@@ -8,7 +8,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -20,7 +19,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fashion_transfer.commands.runs import BEST, METRICS
+from fashion_transfer.commands.bench import processor, say
+from fashion_transfer.commands.runs import BEST, METRICS, write_text
 from fashion_transfer.data import FashionMNISTDataModule
 from fashion_transfer.data.duplicates import SIMILAR, near_duplicates
 from fashion_transfer.errors import FashionTransferError
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
         about = {
             "commit": commit(),
             "weights": {"name": Path(chosen.weights).name, "sha256": sha256},
-            "machine": {"processor": platform.processor(), "cores": os.cpu_count()},
+            "machine": {"processor": processor(), "cores": os.cpu_count()},
             "torch": torch.__version__,
         }
         best = chosen.runs / "default" / "0" / BEST
@@ -194,9 +194,7 @@ def run(recipe: Recipe, folder: Path, seed: int, chosen: argparse.Namespace, sha
     start = time.perf_counter()
     execute(command, folder / "output.txt")
     stamp = {"key": key(recipe, sha256), "seconds": round(time.perf_counter() - start, 1)}
-    scratch = folder / ".stamp.json"
-    scratch.write_text(json.dumps(stamp))
-    scratch.replace(folder / "stamp.json")
+    write_text(folder / "stamp.json", json.dumps(stamp))
 
 
 def finished(recipe: Recipe, folder: Path, sha256: str) -> bool:
@@ -267,14 +265,9 @@ def duplicates(folder: Path, data: str) -> dict[str, Any]:
 def write(rows: list[dict[str, Any]], about: Mapping[str, Any], folder: Path) -> None:
     """Prints the table and writes the three files, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = results_markdown(rows, about)
-    for name, content in (
-        ("results.md", text),
-        ("results.json", json.dumps({"about": about, "rows": rows}, indent=2) + "\n"),
-    ):
-        scratch = folder / f".{name}"
-        scratch.write_text(content)
-        scratch.replace(folder / name)
+    write_text(folder / "results.md", results_markdown(rows, about))
+    found = json.dumps({"about": about, "rows": rows}, indent=2)
+    write_text(folder / "results.json", found + "\n")
     draw_results(rows, folder / "results.png")
     print_table(rows)
     print(f"written: {folder}/results.md, results.json and results.png")
@@ -285,11 +278,6 @@ def commit() -> str:
     asked = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     answer = subprocess.run(asked, capture_output=True, text=True)
     return answer.stdout.strip() or "unknown"
-
-
-def say(what: str) -> None:
-    """What is being done, on stderr: the table alone goes to stdout."""
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr)
 
 
 if __name__ == "__main__":

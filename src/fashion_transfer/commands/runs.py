@@ -15,11 +15,16 @@ BEST = Path("checkpoints") / "best.ckpt"
 LAST = Path("checkpoints") / "last.ckpt"
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a file, which is there whole or not at all."""
+    scratch = path.with_name(f".{path.name}")
+    scratch.write_text(text)
+    scratch.replace(path)
+
+
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Writes `metrics.json`, one flat object; that it is there says the run has finished."""
-    scratch = folder / f".{METRICS}"
-    scratch.write_text(json.dumps(metrics, indent=2) + "\n")
-    scratch.replace(folder / METRICS)
+    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
 
 
 @contextmanager

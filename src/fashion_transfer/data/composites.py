@@ -15,9 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from fashion_transfer.data.views import FOREGROUND
 from fashion_transfer.errors import FashionTransferError
 
-FOREGROUND = 25  # pixels above this are the item, the others the ground it lies on
 VISIBLE = 0.6  # the least fraction of an item's foreground that those upon it leave in sight
 TRIES = 16  # at positions that leave as much in sight, before items are moved apart
 FINE = 84  # items are sampled on a canvas at least this large, so that small ones do not alias

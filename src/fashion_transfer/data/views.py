@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fashion_transfer.errors import FashionTransferError
 
-GROUND = 25
-"""Pixels up to this are the black ground that an item lies on."""
+FOREGROUND = 25
+"""Pixels above this are an item, the others the black ground that it lies on."""
 
 FILLS = 0.9
 """Fraction of an image's longer side from which what it shows fills it."""
@@ -132,7 +132,7 @@ def trim(image: Tensor) -> Tensor:
     Returns:
         uint8: the image, or a square (C, s, s) about what it shows with a narrow black margin.
     """
-    shown = image.amax(dim=0) > GROUND
+    shown = image.amax(dim=0) > FOREGROUND
     rows, columns = shown.any(1).nonzero().flatten(), shown.any(0).nonzero().flatten()
     if not len(rows):
         return image
