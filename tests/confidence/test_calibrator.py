@@ -37,7 +37,7 @@ def test_until_it_is_fitted_it_changes_nothing_and_finds_all_familiar():
 def test_it_learns_temperature_distance_and_what_validation_was_like(several):
     logits, labels, distance = drawn(several=several)
     calibrator = fitted(several=several)
-    expected = fit_temperature(logits, labels, careful=1)
+    expected = fit_temperature(logits, labels, careful=1.645)
     assert float(calibrator.temperature) == pytest.approx(expected)
     assert expected > 1.5
     assert float(calibrator.familiar) == pytest.approx(FAMILIAR)

@@ -18,7 +18,7 @@ from fashion_transfer.data.made import (
 )
 from fashion_transfer.data.sources import load_split
 from fashion_transfer.data.unfamiliar import UNFAMILIAR, unfamiliar
-from fashion_transfer.data.views import trim
+from fashion_transfer.data.views import frame
 from fashion_transfer.errors import FashionTransferError
 
 THREE = ("side_by_side", "stacked", "scatter_of_four")
@@ -93,7 +93,7 @@ def test_an_image_is_rendered_trimmed_and_the_same_in_any_batch():
 
     made = MadeDataset(small, np.zeros(4, np.int64), 32, {})
     together = made.render(np.arange(4), torch.device("cpu"))
-    expected = render(trim(torch.from_numpy(small([0]))).unsqueeze(0), 32)
+    expected = render(frame(torch.from_numpy(small([0]))).unsqueeze(0), 32)
     assert torch.equal(together, expected.expand(4, -1, -1, -1))
     assert together.mean() > 0.5  # not small any more
     assert torch.equal(made.render(np.array([2]), torch.device("cpu"))[0], together[2])

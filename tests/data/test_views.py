@@ -1,13 +1,16 @@
 """Views: pure functions of (view seed, image, number), within their ranges, rendered exactly."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from fashion_transfer.data import Augmentation, render, view_matrices
 from fashion_transfer.data.sources import load_split
-from fashion_transfer.data.views import trim
+from fashion_transfer.data.views import frame
 from fashion_transfer.errors import FashionTransferError
 
 NOTHING = {"rotation": 0, "shift": 0, "zoom": 0, "shear": 0, "flip": 0}
@@ -235,7 +238,7 @@ def test_images_need_not_be_square():
     assert render(wide, 32).shape == (1, 1, 32, 32)
 
 
-# Trimming
+# Framing
 
 
 def shown(top: int, left: int, height: int, width: int, size=(100, 80), channels: int = 1):
@@ -250,18 +253,18 @@ def shown(top: int, left: int, height: int, width: int, size=(100, 80), channels
 )
 def test_an_image_that_is_filled_in_one_direction_stays_as_it_is(block):
     image = shown(*block)
-    assert trim(image) is image
+    assert frame(image) is image
 
 
 def test_what_fills_nine_tenths_of_the_longer_side_is_enough():
-    assert trim(shown(5, 5, 90, 10)).shape == (1, 100, 80)
-    assert trim(shown(5, 5, 89, 10)).shape == (1, 89 + 6, 89 + 6)
-    assert trim(shown(0, 0, 10, 80)).shape == (1, 80 + 6, 80 + 6)
+    assert frame(shown(5, 5, 90, 10)).shape == (1, 100, 80)
+    assert frame(shown(5, 5, 89, 10)).shape == (1, 89 + 6, 89 + 6)
+    assert frame(shown(0, 0, 10, 80)).shape == (1, 80 + 6, 80 + 6)
 
 
 @pytest.mark.parametrize("block", [(30, 20, 40, 10), (0, 0, 10, 40), (60, 40, 40, 40)])
 def test_what_is_small_comes_to_the_middle_of_a_square_with_a_narrow_margin(block):
-    found = trim(shown(*block))
+    found = frame(shown(*block))
     side = 40 + round(0.07 * 40)
     assert found.shape == (1, side, side)
     assert found.dtype == torch.uint8
@@ -275,10 +278,10 @@ def test_what_is_small_comes_to_the_middle_of_a_square_with_a_narrow_margin(bloc
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 75), (95, 0), (95, 75)])
 def test_what_lies_in_a_corner_has_a_black_margin_too(corner):
-    found = trim(shown(*corner, 5, 5))
+    found = frame(shown(*corner, 5, 5))
     assert found.shape == (1, 5, 5)  # of five pixels, a margin is none
     assert (found == 200).all()
-    tall = trim(shown(*corner, 5, 1))
+    tall = frame(shown(*corner, 5, 1))
     assert tall.shape == (1, 5, 5)
     assert (tall[0, :, 2] == 200).all()
     assert int((tall > 0).sum()) == 5
@@ -291,42 +294,82 @@ def test_where_it_lies_changes_nothing():
     for top, left in ((0, 0), (33, 51), (70, 60)):
         image = torch.zeros(1, 100, 80, dtype=torch.uint8)
         image[0, top : top + 30, left : left + 20] = item
-        found.append(trim(image))
+        found.append(frame(image))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 
 
-def test_trimming_twice_is_trimming_once():
-    once = trim(shown(10, 20, 30, 20))
-    assert trim(once) is once
+def test_framing_twice_is_framing_once():
+    once = frame(shown(10, 20, 30, 20))
+    assert frame(once) is once
 
 
 @pytest.mark.parametrize("value", [0, 1, 25])
 def test_ground_alone_stays_as_it_is(value):
     image = torch.full((1, 20, 30), value, dtype=torch.uint8)
-    assert trim(image) is image
+    assert frame(image) is image
 
 
 def test_dim_ground_beside_the_item_stays_and_counts_as_ground():
     image = shown(40, 30, 20, 20)
     image[image == 0] = 25
-    found = trim(image)
+    found = frame(image)
     assert found.shape == (1, 21, 21)
     assert set(found.unique().tolist()) == {25, 200}
-    image[0, 0, 0] = 26
-    assert trim(image).shape == (1, 64, 64)
+    image[0, 0, 30:50] = 26
+    assert frame(image).shape == (1, 64, 64)
 
 
-def test_colours_are_trimmed_together_and_any_of_them_shows_something():
+def test_colours_are_framed_together_and_any_of_them_shows_something():
     image = torch.zeros(3, 60, 60, dtype=torch.uint8)
     image[0, 10:20, 10:20] = 255
     image[2, 20:40, 20:30] = 90
-    found = trim(image)
+    found = frame(image)
     assert found.shape == (3, 32, 32)
     assert [int((channel > 0).sum()) for channel in found] == [100, 0, 200]
+
+
+def turned(degrees: float, height: int = 60, width: int = 20, size: int = 160) -> Tensor:
+    """A bar with a bright head, turned about the middle of a black image."""
+    y, x = torch.meshgrid(*[torch.arange(size) + 0.5 - size / 2] * 2, indexing="ij")
+    angle = math.radians(degrees)
+    along = x * math.cos(angle) + y * math.sin(angle)
+    down = y * math.cos(angle) - x * math.sin(angle)
+    bar = (along.abs() < width / 2) & (down.abs() < height / 2)
+    head = bar & (down < -height / 4)
+    return (bar * 100 + head * 100).byte().unsqueeze(0)
+
+
+@pytest.mark.parametrize("degrees", [-44, -25, -12, 12, 30, 42])
+def test_what_lies_aslant_is_turned_upright(degrees):
+    upright, found = frame(turned(0)), frame(turned(degrees))
+    assert abs(found.shape[1] - upright.shape[1]) <= 4  # angles are tried in steps of 3 degrees
+    resized = render(found.unsqueeze(0), upright.shape[1])
+    different = (resized - render(upright.unsqueeze(0), upright.shape[1])).abs() > 0.2
+    assert different.float().mean() < 0.06
+    rows = (found[0] > 25).any(1).nonzero().flatten()
+    assert abs(int(rows[0]) - (found.shape[1] - 1 - int(rows[-1]))) <= 2
+
+
+@pytest.mark.parametrize("degrees", [-2, 1])
+def test_what_is_all_but_upright_stays_pixel_for_pixel(degrees):
+    image = turned(degrees)
+    found = frame(image)
+    inside = image[0][(image[0] > 25).any(1)][:, (image[0] > 25).any(0)]
+    assert torch.equal(found[0][found[0] > 25], inside[inside > 25])
+
+
+def test_colours_are_turned_together():
+    grey = turned(30)
+    assert torch.equal(frame(grey.expand(3, -1, -1)), frame(grey).expand(3, -1, -1))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (3, 2)])
+def test_a_few_pixels_are_framed_without_complaint(height, width):
+    assert frame(shown(50, 30, height, width)).shape[1] >= max(height, width)
 
 
 @pytest.mark.real_data
 def test_nearly_all_official_images_stay_as_they_are(real_data):
     images = torch.from_numpy(load_split(real_data, train=False).images[:2000]).unsqueeze(1)
-    assert sum(trim(image) is not image for image in images) <= 10
+    assert sum(frame(image) is not image for image in images) <= 10

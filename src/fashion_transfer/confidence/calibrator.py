@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from fashion_transfer.confidence import metrics
 from fashion_transfer.confidence.calibration import fit_temperature
 
+CAREFUL = 1.645
+"""Standard errors on the careful side: with 95 % certainty, confidence is not too high."""
+
 FAMILIAR = 0.99
 """Of the validation images: the fraction that is not called unfamiliar."""
 
@@ -44,7 +47,7 @@ class Calibrator(nn.Module):
         """
         if not logits.isfinite().all():
             return
-        self.temperature.fill_(fit_temperature(logits, labels, careful=1.0))
+        self.temperature.fill_(fit_temperature(logits, labels, careful=CAREFUL))
         if distance.any():
             self.familiar.copy_(distance.quantile(FAMILIAR))
         confidence, right = metrics.confidence_and_right(self.of_classes(logits), labels)

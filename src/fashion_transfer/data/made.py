@@ -14,7 +14,7 @@ from fashion_transfer.data.composites import LAYOUTS, compose, composite_items
 from fashion_transfer.data.datasets import Batch, Features
 from fashion_transfer.data.sources import CLASSES, Split
 from fashion_transfer.data.unfamiliar import unfamiliar
-from fashion_transfer.data.views import render, trim
+from fashion_transfer.data.views import FRAMING, frame, render
 from fashion_transfer.errors import FashionTransferError
 
 SEVERAL = len(CLASSES)
@@ -28,13 +28,13 @@ BLOCK = 16
 
 
 class MadeDataset(Dataset[Batch]):
-    """Images by number, made when they are due; what they show is trimmed as photos are.
+    """Images by number, made when they are due; what they show is framed as photos are.
 
     Args:
         make: gives the images of some numbers, each uint8, (S, S), of any S.
         labels: int64, (N,), of the numbers from 0.
         image_size: height and width of the backbone's input, pixels.
-        key: all that determines the images but the image size, JSON types only.
+        key: all that determines the images but size and framing, JSON types only.
 
     Attributes:
         features: kept ones, or none: batches hold images.
@@ -52,7 +52,7 @@ class MadeDataset(Dataset[Batch]):
         self.make = make
         self.labels = labels
         self.image_size = image_size
-        self.key = dict(key)
+        self.key = {**key, "framing": FRAMING}
         self.features: list[Features] = []
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class MadeDataset(Dataset[Batch]):
 
     def render(self, numbers: np.ndarray, device: torch.device) -> Tensor:
         """The backbone's input: float32, (B, 1, S, S), in [0, 1], on a device."""
-        shown = [trim(torch.from_numpy(image).unsqueeze(0)) for image in self.make(numbers)]
+        shown = [frame(torch.from_numpy(image).unsqueeze(0)) for image in self.make(numbers)]
         return torch.cat([render(one.unsqueeze(0), self.image_size) for one in shown]).to(device)
 
 

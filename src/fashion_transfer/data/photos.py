@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fashion_transfer.data.views import render, trim
+from fashion_transfer.data.views import frame, render
 from fashion_transfer.errors import FashionTransferError
 
 
@@ -81,7 +81,7 @@ def read_image(path: str | Path) -> Tensor:
 
 
 class PhotoDataset(Dataset[dict[str, Tensor]]):
-    """Image files of any size, trimmed and stretched to the backbone's input size, read when due.
+    """Image files of any size, framed and stretched to the backbone's input size, read when due.
 
     One bad file does not end a batch: it is a black image, and `errors` says so. Read it in the
     loading process (a DataLoader without workers), where `errors` is filled.
@@ -109,7 +109,7 @@ class PhotoDataset(Dataset[dict[str, Tensor]]):
         except FashionTransferError as error:
             self.errors[index] = str(error).removeprefix(f"{self.paths[index]}: ")
             return {"images": torch.zeros(3, self.image_size, self.image_size)}
-        image = render(trim(image).unsqueeze(0), self.image_size)[0]
+        image = render(frame(image).unsqueeze(0), self.image_size)[0]
         return {"images": image.expand(3, -1, -1)}
 
 

@@ -6,6 +6,7 @@ and in any worker, what the frozen backbone says about it can be kept.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import ceil
 
 import numpy as np
 import torch
@@ -21,7 +22,17 @@ FILLS = 0.9
 """Fraction of an image's longer side from which what it shows fills it."""
 
 MARGIN = 0.07
-"""Of what is shown, that `trim` leaves around it: a pixel to each side of 28."""
+"""Of what is shown, that `frame` leaves around it: a pixel to each side of 28."""
+
+SMALLER = 0.92
+"""A turned box is taken if its area is at most this fraction of the upright one's."""
+
+TURNS = np.radians(sorted(range(-42, 43, 3), key=abs))
+"""The turns that are tried, the least first; from 45 degrees on, a box lies on its other side."""
+
+
+FRAMING = 2
+"""Version of `frame`: of kept features of what it framed."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +131,12 @@ def render(images: Tensor, size: int, matrices: Tensor | None = None) -> Tensor:
     return F.grid_sample(pixels, grid, "bilinear", padding_mode="border", align_corners=False)
 
 
-def trim(image: Tensor) -> Tensor:
-    """Cuts away black ground around what an image shows, where it fills less than `FILLS` of it.
+def frame(image: Tensor) -> Tensor:
+    """Brings what lies on black ground to how training shows it: upright, and filling the image.
 
-    In Fashion-MNIST an item reaches two opposite edges, and 99.9 % of its images stay as they are;
-    so what lies small and anywhere on a black ground is brought to what training saw.
+    In Fashion-MNIST an item stands upright and reaches two opposite edges: 99.9 % of its images
+    stay as they are. What fills less than `FILLS` of an image's longer side is cut out, and turned
+    by up to 45 degrees where the smallest box about it (Freeman & Shapira 1975) lies aslant.
 
     Args:
         image: uint8, (C, h, w).
@@ -141,6 +153,8 @@ def trim(image: Tensor) -> Tensor:
     side = max(height, width)
     if side >= FILLS * max(shown.shape):
         return image
+    if aslant := _smallest_box(shown):
+        return _turned(image, *aslant)
     side += round(MARGIN * side)
     square = image.new_zeros(len(image), side, side)
     # The margin holds what is there, as dim as it is, and black beyond the image.
@@ -149,6 +163,37 @@ def trim(image: Tensor) -> Tensor:
     down, right = max(-top, 0), max(-left, 0)
     square[:, down : down + part.shape[1], right : right + part.shape[2]] = part
     return square
+
+
+def _smallest_box(shown: Tensor) -> tuple[float, np.ndarray, float] | None:
+    """Turn, centre and longer side of the smallest box; None where it is hardly a smaller one."""
+    rows = shown.any(1).nonzero().flatten()
+    lines = shown[rows].byte()
+    # A box touches no more than the ends of each row, at the corners of their pixels.
+    ends = torch.stack([lines.argmax(1), shown.shape[1] - lines.flip(1).argmax(1)]).numpy()
+    points = np.concatenate([np.stack([e, rows + y]) for e in ends for y in (0, 1)], 1)
+    along = np.stack([np.cos(TURNS), np.sin(TURNS)], 1)
+    across = np.stack([-np.sin(TURNS), np.cos(TURNS)], 1)
+    places = np.stack([along @ points, across @ points])  # axis, turn, point
+    low, high = places.min(2), places.max(2)
+    areas = (high - low).prod(0)
+    best = int(areas.argmin())
+    if areas[best] > SMALLER * areas[0]:
+        return None
+    return TURNS[best], (low + high)[:, best] / 2, float((high - low)[:, best].max())
+
+
+def _turned(image: Tensor, turn: float, centre: np.ndarray, side: float) -> Tensor:
+    """The square about a box as `_smallest_box` gives it, upright, black beyond the image."""
+    side *= 1 + MARGIN
+    count = ceil(side)
+    steps = ((np.arange(count) + 0.5) / count - 0.5) * side
+    x, y = np.meshgrid(centre[0] + steps, centre[1] + steps)
+    cos, sin = np.cos(turn), np.sin(turn)
+    places = np.stack([x * cos - y * sin, x * sin + y * cos], -1)
+    height, width = image.shape[1:]
+    grid = torch.from_numpy(2 * places / [width, height] - 1).float()
+    return F.grid_sample(image[None].float(), grid[None], align_corners=False)[0].round().byte()
 
 
 def _draw(view_seed: int, index: int, view: int) -> np.ndarray:

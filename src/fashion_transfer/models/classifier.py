@@ -42,6 +42,9 @@ class Classifier(L.LightningModule):
         optimizer: takes parameters, gives an optimizer.
         scheduler: see `models.schedules.build_schedule`; None: a constant rate.
         label_smoothing: of the training loss, 0 to 1.
+        mixup: a of Beta(a, a), from which a training batch draws how its features and labels are
+            mixed with those of another order of it (Zhang et al. 2018, "mixup: beyond empirical
+            risk minimization", section 2; Verma et al. 2019 mix features). 0: they are not.
         tail_lr: learning rate of a backbone's unfrozen last stage; None: a tenth of the head's.
         threshold: confidence under which predictions carry a warning, or "auto": after each
             validation, the one of `fit_threshold`.
@@ -63,6 +66,7 @@ class Classifier(L.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler] | None = None,
         label_smoothing: float = 0.0,
+        mixup: float = 0.0,
         tail_lr: float | None = None,
         threshold: float | Literal["auto"] = 0.8,
         auto: Mapping[str, Any] | None = None,
@@ -74,6 +78,8 @@ class Classifier(L.LightningModule):
             raise FashionTransferError(
                 f"model.label_smoothing is {label_smoothing}: it must be from 0 to under 1"
             )
+        if not mixup >= 0:
+            raise FashionTransferError(f"model.mixup is {mixup}: it must not be negative")
         if tail_lr is not None and not tail_lr >= 0:
             raise FashionTransferError(f"model.tail_lr is {tail_lr}: it must not be negative")
         self.backbone = backbone
@@ -91,6 +97,7 @@ class Classifier(L.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.label_smoothing = label_smoothing
+        self.mixup = mixup
         self.auto: dict[str, Any] | None = dict(auto or {}) if threshold == "auto" else None
         self.policy = ThresholdPolicy(self.classes, 0.8 if threshold == "auto" else threshold)
         self.seed = seed
@@ -213,15 +220,31 @@ class Classifier(L.LightningModule):
         torch.manual_seed((self.seed << 20) + self.current_epoch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch; the accuracy is of its images of one item."""
-        logits, labels = self.logits(batch), batch["labels"]
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        """Cross-entropy of one batch; the accuracy is of its images of one item.
+
+        Where features are mixed, an image's label is that of its larger part.
+        """
+        features, labels = self._standardised(batch), batch["labels"]
+        if self.mixup:
+            share = torch.distributions.Beta(self.mixup, self.mixup).sample().to(features)
+            share = torch.maximum(share, 1 - share)
+            other = torch.randperm(len(labels), device=labels.device)
+            logits = self.head(share * features + (1 - share) * features[other])
+            loss = share * self._loss(logits, labels) + (1 - share) * self._loss(
+                logits, labels[other]
+            )
+        else:
+            logits = self.head(features)
+            loss = self._loss(logits, labels)
         # By hand: metrics logged every step would take as long as the step.
         single = labels < len(self.classes)
         right = (self._of_classes(logits).argmax(dim=1) == labels).sum()
         sums = [loss.detach() * len(labels), loss.new_tensor(len(labels)), right, single.sum()]
         self._trained = self._trained.to(loss.device) + torch.stack(sums)
         return loss
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's `train/loss` and `train/accuracy`."""
