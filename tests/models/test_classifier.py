@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from fashion_transfer.confidence import Prediction, fit_temperature, fit_threshold, metrics
-from fashion_transfer.confidence.calibrator import FAMILIAR
+from fashion_transfer.confidence.calibrator import CAREFUL, FAMILIAR
 from fashion_transfer.data import CLASSES, FashionMNISTDataModule
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
@@ -146,6 +147,39 @@ def test_label_smoothing_may_be_from_0_to_under_1(make_classifier, value):
 def test_label_smoothing_out_of_range_is_refused(make_classifier, value):
     with pytest.raises(FashionTransferError, match=r"model\.label_smoothing"):
         make_classifier(label_smoothing=value)
+
+
+def test_a_training_step_mixes_features_and_labels_alike(make_classifier):
+    classifier = make_classifier(standardise=False, mixup=0.7).eval()
+    features = torch.randn(6, classifier.backbone.feature_dim)
+    batch = {"features": features, "labels": torch.arange(6)}
+    torch.manual_seed(3)
+    loss = classifier.training_step(batch, 0)
+    torch.manual_seed(3)
+    share = float(torch.distributions.Beta(0.7, 0.7).sample())
+    share, order = max(share, 1 - share), torch.randperm(6)
+    logits = classifier.head(share * features + (1 - share) * features[order])
+    wanted = share * torch.eye(10)[:6] + (1 - share) * torch.eye(10)[:6][order]
+    assert 0.5 <= share < 1
+    assert float(loss) == pytest.approx(float(F.cross_entropy(logits, wanted)), rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_mixup_out_of_range_is_refused(make_classifier, value):
+    with pytest.raises(FashionTransferError, match=r"model\.mixup"):
+        make_classifier(mixup=value)
+
+
+def test_mixing_depends_on_seed_and_epoch_alone(
+    make_classifier, make_trainer, datamodule, tmp_path
+):
+    heads = []
+    for seed in (0, 0, 1):
+        classifier = make_classifier(mixup=1.0, seed=seed)
+        make_trainer(tmp_path).fit(classifier, datamodule=datamodule())
+        heads.append(state_of(classifier.head))
+    assert same(heads[0], heads[1])
+    assert not same(heads[0], heads[2])
 
 
 def test_an_unknown_head_is_refused(make_classifier):
@@ -538,7 +572,7 @@ def test_the_calibrator_is_fitted_on_validation(wary, datamodule):
     data.setup("fit")
     logits, distance, labels = examined(classifier, data, data.val_dataloader())
     calibrator = classifier.calibrator
-    expected = fit_temperature(logits, labels, careful=1)
+    expected = fit_temperature(logits, labels, careful=CAREFUL)
     assert float(calibrator.temperature) == pytest.approx(expected, rel=1e-3)
     assert float(calibrator.temperature) != 1
     assert float(calibrator.familiar) == pytest.approx(float(distance.quantile(FAMILIAR)), rel=1e-4)
@@ -621,6 +655,25 @@ def test_an_automatic_threshold_is_found_in_validation_and_kept(wary):
     assert expected != 0.8
     assert torch.load(path, weights_only=True)["classifier"]["threshold"] == expected
     assert load_classifier(path, precision="float32").policy.threshold == expected
+
+
+def test_an_automatic_threshold_that_no_epoch_reaches_ends_the_run_at_its_last(
+    make_classifier, make_trainer, datamodule, tmp_path
+):
+    classifier = make_classifier(threshold="auto", auto={"selective_accuracy": 1.0})
+    seen = []
+
+    class Watch(Callback):
+        def on_validation_end(self, trainer, module):
+            seen.append(module.policy.threshold)
+
+    # Labels that nothing can be learned from.
+    data = datamodule()
+    data.setup("fit")
+    data.val_set.split.labels[:] = data.val_set.split.labels[::-1].copy()
+    with pytest.raises(FashionTransferError, match="no threshold gives an accuracy of 1.0"):
+        make_trainer(tmp_path, callbacks=[Watch()]).fit(classifier, datamodule=data)
+    assert seen == [1.0]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.35, 1.0])

@@ -45,16 +45,20 @@ class Recipe(NamedTuple):
     resnet: bool = True
 
 
-PLAIN = ("data.composites=0", "data.controls=0")
+SINGLE = ("data.composites=0", "data.controls=0")
+PLAIN = (*SINGLE, "model/head=linear", "model.mixup=0")
 
 RECIPES: dict[str, Recipe] = {
     "default": Recipe("default"),
-    "plain": Recipe("trained on single items alone", PLAIN),
-    "mlp": Recipe("512-unit head", ("model/head=mlp",)),
+    "single": Recipe("trained on single items alone", SINGLE),
+    "plain": Recipe("the same, linear head, no mixup", PLAIN),
+    "linear": Recipe("linear head", ("model/head=linear",)),
+    "mlp": Recipe("512-unit head", ("model.head.hidden=512",)),
+    "no_mixup": Recipe("no mixup", ("model.mixup=0",)),
     "last_stage": Recipe("last stage only", ("model.backbone.pool=[layer4]",)),
-    "whole_stages": Recipe(
-        "stages without a grid", ("model.backbone.pool=[layer2,layer3,layer4]",)
-    ),
+    "with_last": Recipe("last stage, too", ("model.backbone.pool=[layer2@2,layer3@2,layer4]",)),
+    "whole_stages": Recipe("stages without a grid", ("model.backbone.pool=[layer2,layer3]",)),
+    "finer": Recipe("4 x 4 grids", ("model.backbone.pool=[layer2@4,layer3@4]",)),
     "few_100": Recipe("100 images a class", ("data.images_per_class=100",)),
     "few_50": Recipe("50 images a class", ("data.images_per_class=50",)),
     "few_10": Recipe("10 images a class", ("data.images_per_class=10",)),
@@ -78,8 +82,8 @@ SLOW: dict[str, Recipe] = {
     for size in (32, 64, 112)
     for name, pool in (
         ("last stage", "[layer4]"),
-        ("three stages", "[layer2,layer3,layer4]"),
-        ("grids", "[layer2@2,layer3@2,layer4]"),
+        ("two stages", "[layer2,layer3]"),
+        ("grids", "[layer2@2,layer3@2]"),
     )
     for views in (1, 2)
 }

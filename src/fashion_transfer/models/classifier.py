@@ -269,7 +269,12 @@ class Classifier(L.LightningModule):
             return
         self.calibrator.fit(*seen)
         if self.auto is not None and self.calibrator.validation:
-            threshold = fit_threshold(**self.calibrator.validation, **self.auto)
+            try:
+                threshold = fit_threshold(**self.calibrator.validation, **self.auto)
+            except FashionTransferError:
+                if self.current_epoch + 1 == self.trainer.max_epochs:
+                    raise
+                threshold = 1.0  # nothing is sure enough yet
             self.policy = ThresholdPolicy(self.classes, threshold)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
