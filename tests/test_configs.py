@@ -170,7 +170,14 @@ SMALL = {"data.image_size": 64, "model.image_size": 64}
     ("name", "expected"),
     [
         ("fast", SMALL),
-        ("finetune", SMALL | {"model.backbone.unfreeze_last": True}),
+        (
+            "finetune",
+            SMALL
+            | {
+                "model.backbone.unfreeze_last": True,
+                "model.backbone.pool": ["layer2@2", "layer3@2", "layer4"],
+            },
+        ),
         ("few", {"data.images_per_class": 50}),
         ("full", {"data.images_per_class": "all"}),
         (

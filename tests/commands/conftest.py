@@ -175,6 +175,7 @@ def tiny(idx_dir, tmp_path_factory) -> Callable[..., list[str]]:
             "data.batch_size=16",
             "trainer.accelerator=cpu",
             "trainer.max_epochs=2",
+            "model.optimizer.lr=0.0002",  # or no answer would be wrong, and none unsure
             f"paths.cache={cache}",
             f"paths.logs={logs}",
             *more,

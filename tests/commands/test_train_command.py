@@ -149,7 +149,12 @@ def test_an_option_that_is_a_list_reaches_the_head_and_the_checkpoint_as_one(
             super().__init__(in_features, num_classes, hidden=widths[0])
 
     monkeypatch.setitem(HEADS, "wide", Wide)
-    head = ["~model.head.dropout", "model.head.name=wide", "+model.head.widths=[6,4]"]
+    head = [
+        "~model.head.dropout",
+        "~model.head.hidden",
+        "model.head.name=wide",
+        "+model.head.widths=[6,4]",
+    ]
     run("train.py", *tiny(tmp_path, *plain, *head, "trainer.max_epochs=1")).succeeded()
     assert given == [[6, 4]]
     assert type(given[0]) is list
@@ -458,7 +463,7 @@ def test_a_metric_for_sweepers_that_was_not_measured_is_told(run, tiny, plain, t
 @pytest.mark.parametrize("wrong", ["without its optimizer", "of another head"])
 def test_a_checkpoint_that_cannot_go_on_is_a_mistake(run, tiny, plain, trained, tmp_path, wrong):
     path = trained.best if wrong == "without its optimizer" else trained.last
-    other = ["model/head=mlp"] if wrong == "of another head" else []
+    other = ["model/head=linear"] if wrong == "of another head" else []
     ended = run("train.py", *tiny(tmp_path, *plain, *other, f"ckpt_path={path}"))
     assert ended.mistake()
 
