@@ -396,6 +396,12 @@ def test_a_tail_learns_at_a_tenth_of_the_heads_rate_unless_it_has_its_own(
     assert {id(p) for p in head["params"]} == {id(p) for p in classifier.head.parameters()}
     assert {id(p) for p in tail["params"]} == {id(p) for p in classifier.tail.parameters()}
     assert (head["lr"], tail["lr"]) == (0.1, pytest.approx(expected))
+    assert (head["weight_decay"], tail["weight_decay"]) == (0.01, 0)
+
+
+def test_an_optimizer_that_knows_no_decay_is_given_none(make_classifier, unfrozen):
+    classifier = make_classifier(backbone=unfrozen, optimizer=partial(torch.optim.Rprop, lr=0.1))
+    assert len(classifier.configure_optimizers().param_groups) == 2
 
 
 @pytest.mark.parametrize("value", [-0.1, float("nan")])

@@ -69,9 +69,7 @@ RECIPES: dict[str, Recipe] = {
 
 SLOW: dict[str, Recipe] = {
     "finetune": Recipe("experiment=finetune (64 px)", ("experiment=finetune",)),
-    "full_64": Recipe(
-        "5,900 images a class, 64 px", ("experiment=fast", "data.images_per_class=all")
-    ),
+    "full": Recipe("5,900 images a class", ("experiment=full",)),
     "notebook": Recipe("experiment=notebook, the reference", ("experiment=notebook",)),
 } | {
     f"cost_{size}_{name}_{views}": Recipe(

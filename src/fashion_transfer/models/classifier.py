@@ -163,7 +163,10 @@ class Classifier(L.LightningModule):
             if self.tail is not None:
                 tenth = optimizer.defaults["lr"] / 10
                 rate = tenth if self.tail_lr is None else self.tail_lr
-                optimizer.add_param_group({"params": self.tail.parameters(), "lr": rate})
+                group = {"params": self.tail.parameters(), "lr": rate}
+                if "weight_decay" in optimizer.defaults:
+                    group["weight_decay"] = 0.0  # it would take back what was pretrained
+                optimizer.add_param_group(group)
         except (TypeError, ValueError) as error:
             raise FashionTransferError(f"model.optimizer: {error}") from error
         self._set = [

@@ -5,6 +5,9 @@ from torch import Tensor, nn
 
 from fashion_transfer.errors import FashionTransferError
 
+COLUMNS = 512
+"""Features whose statistics are taken at once: doubles of all would fill a laptop's memory."""
+
 
 class Standardise(nn.Module):
     """Shifts and scales each feature to mean 0 and standard deviation 1 over the subset.
@@ -25,10 +28,12 @@ class Standardise(nn.Module):
 
     def fit(self, features: Tensor) -> None:
         """Takes the statistics of the subset's features, (N, D); constant features stay as is."""
-        features = features.cpu().double()  # not every device has float64
-        std = features.std(dim=0, correction=0)
-        self.mean.copy_(features.mean(dim=0))
-        self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+        for start in range(0, features.shape[1], COLUMNS):
+            columns = slice(start, start + COLUMNS)
+            part = features[:, columns].cpu().double()  # not every device has float64
+            std = part.std(dim=0, correction=0)
+            self.mean[columns] = part.mean(dim=0).to(self.mean)
+            self.std[columns] = torch.where(std > 1e-6, std, torch.ones_like(std)).to(self.std)
         self.fitted.fill_(True)
 
     def forward(self, features: Tensor) -> Tensor:

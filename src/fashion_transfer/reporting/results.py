@@ -18,7 +18,7 @@ COLUMNS = {
     "Shirt": "test/accuracy/shirt",
     "ECE": "test/ece",
 }
-IMAGES_A_CLASS = {"few_10": 10, "few_50": 50, "few_100": 100, "default": 500}
+IMAGES_A_CLASS = {"few_10": 10, "few_50": 50, "few_100": 100, "default": 500, "full": 5900}
 AT_224 = {"last_stage": "last stage", "whole_stages": "two stages", "default": "grids"}
 """Rows of one view at 224 px that stand in the picture of accuracy over cost, too."""
 
