@@ -204,6 +204,16 @@ def test_another_configuration_runs_everything_again(measure, training):
     assert len(training.commands) == 10
 
 
+def test_another_experiment_runs_only_recipes_of_experiments_again(measure, training, recipes):
+    recipes({"default": Recipe("default"), "fast": Recipe("fast", ("experiment=fast",), seeds=1)})
+    measure()
+    Path("conf/experiment").mkdir()
+    Path("conf/experiment/new.yaml").write_text("seed: 1\n")
+    measure()
+    assert len(training.commands) == 3 + 1 + 1
+    assert "experiment=fast" in training.commands[-1]
+
+
 def test_rows_of_another_configuration_leave_the_table(measure):
     measure()
     Path("conf/train.yaml").write_text("seed: 1\n")

@@ -206,12 +206,18 @@ def finished(recipe: Recipe, folder: Path, sha256: str) -> bool:
 
 
 def key(recipe: Recipe, sha256: str) -> str:
-    """What determines a run: recipe, weights, the configuration and the source that trains."""
+    """What determines a run: recipe, weights, the configuration and the source that trains.
+
+    Experiments count where the recipe names one.
+    """
     digest = hashlib.sha256(json.dumps([recipe.overrides, sha256]).encode())
     package = Path(__file__).parents[1]
     parts = [package / name for name in ("data", "features", "models")]
     files = [file for part in parts for file in part.rglob("*.py")]
-    for file in sorted([*files, *Path("conf").rglob("*.yaml")]):
+    files += Path("conf").rglob("*.yaml")
+    if not any(override.startswith("experiment=") for override in recipe.overrides):
+        files = [file for file in files if file.parent.name != "experiment"]
+    for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
