@@ -70,7 +70,7 @@ RECIPES: dict[str, Recipe] = {
 SLOW: dict[str, Recipe] = {
     "finetune": Recipe("experiment=finetune (64 px)", ("experiment=finetune",)),
     "full": Recipe("5,900 images a class", ("experiment=full",)),
-    "notebook": Recipe("experiment=notebook, the reference", ("experiment=notebook",)),
+    "notebook": Recipe("experiment=notebook, the reference", ("experiment=notebook",), seeds=1),
 } | {
     f"cost_{size}_{name}_{views}": Recipe(
         f"{size} px, {name}, {views} view{'s' * (views > 1)}",
