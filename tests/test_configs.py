@@ -175,7 +175,7 @@ SMALL = {"data.image_size": 64, "model.image_size": 64}
             SMALL
             | {
                 "model.backbone.unfreeze_last": True,
-                "model.tail_lr": 0.00002,
+                "model.tail_lr": 0.000002,
                 "model.backbone.pool": ["layer2@2", "layer3@2", "layer4"],
             },
         ),
