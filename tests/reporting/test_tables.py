@@ -3,7 +3,9 @@ import os
 
 import pytest
 
+from fashion_transfer.confidence import Prediction
 from fashion_transfer.reporting import print_answers, print_metrics, write_answers
+from fashion_transfer.reporting.tables import short_warning
 
 HEADER = ["path", "label", "confidence", "warning", "reason", "message", "error"]
 
@@ -167,3 +169,17 @@ def test_a_long_path_is_not_wrapped(capsys, monkeypatch):
     title = f"run logs/{'x' * 90}"
     print_metrics(METRICS, title=title)
     assert title in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ((("Coat", 0.3), ("Dress", 0.051)), "⚠ ambiguous: or Coat 30%, Dress 5%"),
+        ((("Coat", 0.3), ("Dress", 0.049)), "⚠ ambiguous: or Coat 30%"),
+        ((("Coat", 0.01), ("Dress", 0.0)), "⚠ ambiguous"),
+    ],
+)
+def test_a_short_warning_names_only_labels_worth_a_thought(others, told):
+    top = (("Shirt", 0.6), *others)
+    assert short_warning(Prediction("Shirt", 0.6, top, True, "ambiguous", "…")) == told
+    assert short_warning(Prediction("Shirt", 0.9, top, False)) == ""

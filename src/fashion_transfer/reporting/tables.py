@@ -33,10 +33,17 @@ def printable(path: Path) -> str:
     return str(path).encode("utf-8", "replace").decode()
 
 
+THINKABLE = 0.05
+"""From this probability on, a warning names another label."""
+
+
 def short_warning(prediction: Prediction) -> str:
     """The reason and the other labels to think of, in a few words; empty without a warning."""
-    others = ", ".join(f"{label} {value:.0%}" for label, value in prediction.top[1:])
-    return f"⚠ {prediction.reason}: or {others}" if prediction.warning else ""
+    if not prediction.warning:
+        return ""
+    likely = [(label, value) for label, value in prediction.top[1:] if value >= THINKABLE]
+    others = ", ".join(f"{label} {value:.0%}" for label, value in likely)
+    return f"⚠ {prediction.reason}" + (f": or {others}" if others else "")
 
 
 def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
