@@ -51,7 +51,7 @@ def results_markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         "Test accuracy on the 10,000 official test images: mean ± standard deviation over "
         f"{max((row['seeds'] for row in rows), default=0)} seeds, macro the mean over classes, "
         "Shirt the worst class, ECE the expected calibration error (15 bins). The first run's "
-        "seconds include the features that no row above it had computed; the next ones are the "
+        "seconds include the features that were not kept yet; the next ones are the "
         "median of the other seeds.",
         f"ResNet50 weights: `{weights['name']}`, SHA-256 `{weights['sha256'][:16]}…`; the offline "
         f"row has its own. torch {about['torch']}, {about['machine']['cores']} cores, commit "
