@@ -25,9 +25,9 @@ help: ## List the targets and the variables
 	printf '  %-19s%s\n' \
 	    'WEIGHTS=PATH' 'ResNet50 weights to train with (any other choice goes into ARGS)' \
 	    'ARGS="..."' 'passed on: Hydra overrides to train, options to test and cache' \
-	    'PYTHON=python3' 'the Python to make the environment with' \
+	    'PYTHON=python3' 'the Python to create the environment with' \
 	    'VENV=.venv' 'where that environment is' \
-	    'PIP_ARGS="..."' 'options for pip install, such as another index'
+	    'PIP_ARGS="..."' 'options for pip install, such as an index of CPU wheels (docs/install.md)'
 
 .PHONY: install
 install: $(INSTALLED) ## Install the project and its tools into .venv
@@ -106,7 +106,7 @@ train: $(INSTALLED) data ## Train: with WEIGHTS, else with torchvision's ResNet5
 
 .PHONY: test
 test: $(INSTALLED) data-or-none ## Run the tests; those that need files not at hand are skipped
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: data-or-none
 data-or-none: $(INSTALLED)
@@ -123,26 +123,46 @@ format: $(INSTALLED) ## Format the code and mend what ruff can mend
 	$(PY) -m ruff format
 	$(PY) -m ruff check --fix
 
+.PHONY: docs
+docs: $(INSTALLED) ## Write the generated pages of docs/ and build them strictly into site/
+	@$(PY) -m fashion_transfer.commands.docs_pages
+	"$(VENV)/bin/zensical" build --strict
+
 .PHONY: tensorboard
 tensorboard: $(INSTALLED) ## Look at the runs under logs/
 	"$(VENV)/bin/tensorboard" --logdir logs
 
 .PHONY: cache
-cache: $(INSTALLED) ## List the kept features; ARGS="--remove KEY" removes some
+cache: $(INSTALLED) ## List the cached features; ARGS="--remove KEY" removes some
 	@$(PY) -m fashion_transfer.features.cache $(ARGS)
 
+# BASE=REVISION times `evaluate.py` of that revision, too.
 .PHONY: bench
 bench: $(INSTALLED) data ## Measure what runs cost, beside the plain way (half an hour on 2 cores)
 	$(PY) -m pip install -q $(PIP_ARGS) -e ".[bench]"
-	$(PY) -m fashion_transfer.commands.bench $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	$(PY) -m fashion_transfer.benchmarks.bench $(if $(WEIGHTS),--weights "$(WEIGHTS)") \
+	    $(if $(BASE),--base "$(BASE)") $(ARGS)
 
-# Writes results/: what the README's table shows. Finished runs are not repeated.
+# Writes results/ and the README's tables. Finished runs are not repeated.
 .PHONY: results results-all
-results: $(INSTALLED) data offline-weights ## Run the frozen rows of the README's table
-	$(PY) -m fashion_transfer.commands.results $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+results: $(INSTALLED) data offline-weights ## Run the frozen rows of the table of results
+	$(PY) -m fashion_transfer.benchmarks.results --readme README.md \
+	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
 
 results-all: $(INSTALLED) data offline-weights ## The slow rows, too: hours on 2 cores
-	$(PY) -m fashion_transfer.commands.results --slow $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	$(PY) -m fashion_transfer.benchmarks.results --slow --readme README.md \
+	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
+# HEAD is the working tree unless it is named, too.
+.PHONY: compare
+compare: $(INSTALLED) data offline-weights ## Compare the numbers of two revisions: BASE=v0.1.0
+	@[ -n "$(BASE)" ] || { echo "make compare: name a revision, as BASE=v0.1.0" >&2; exit 1; }
+	$(PY) -m fashion_transfer.benchmarks.compare --base "$(BASE)" \
+	    $(if $(HEAD),--head "$(HEAD)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
+.PHONY: targets
+targets: $(INSTALLED) ## Print what the issues ask for, beside what was measured
+	@$(PY) -m fashion_transfer.benchmarks.targets $(ARGS)
 
 .PHONY: offline-weights
 offline-weights: $(INSTALLED)
@@ -152,6 +172,6 @@ offline-weights: $(INSTALLED)
 
 .PHONY: clean
 clean: ## Remove caches and build leftovers; data, logs and .venv stay
-	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache data/.apt.*
+	rm -rf build dist site .cache src/*.egg-info .pytest_cache .mypy_cache .ruff_cache data/.apt.*
 	find . \( -path "./$(VENV)" -o -path ./data -o -path ./logs -o -path ./.git \) -prune -o \
 	    -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

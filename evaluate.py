@@ -1,9 +1,10 @@
-"""Repeats the test numbers of a checkpoint: `python evaluate.py ckpt_path=PATH`."""
+"""Evaluates a checkpoint on the test images: `python evaluate.py ckpt_path=PATH`."""
 
 import hydra
 from omegaconf import DictConfig
 
 from fashion_transfer.commands import cli
+from fashion_transfer.commands.arguments import evaluate_arguments
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -15,4 +16,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, evaluate_arguments)

@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from fashion_transfer.commands import cli
-from fashion_transfer.commands.arguments import split_arguments
+from fashion_transfer.commands.arguments import evaluate_arguments, split_arguments
 
 paths: list[str] = []
 
@@ -21,4 +21,4 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     paths, sys.argv[1:] = split_arguments(sys.argv[1:])
-    cli.run(main)
+    cli.run(main, evaluate_arguments)

@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from fashion_transfer.commands import cli
-from fashion_transfer.commands.arguments import resume_arguments
+from fashion_transfer.commands.arguments import train_arguments
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -12,8 +12,9 @@ def main(cfg: DictConfig) -> float | None:
     """Runs one job; torch is imported only once there is one to run."""
     from fashion_transfer.commands.train import train
 
-    return cli.job(train, cfg)
+    best: float | None = cli.job(train, cfg)
+    return best
 
 
 if __name__ == "__main__":
-    cli.run(main, resume_arguments)
+    cli.run(main, train_arguments)

@@ -1,3 +1,5 @@
+"""Notebooks run from top to bottom, on small generated data."""
+
 import json
 from pathlib import Path
 
@@ -7,7 +9,7 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_cell_runs_in_order(path, idx_dir, capsys):
+def test_cells_of_notebook_run_in_order(path, idx_dir, capsys):
     cells = [
         "".join(cell["source"])
         for cell in json.loads(path.read_text())["cells"]
@@ -36,6 +38,6 @@ def test_every_cell_runs_in_order(path, idx_dir, capsys):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_no_output_is_committed(path):
+def test_notebook_has_no_output(path):
     cells = json.loads(path.read_text())["cells"]
     assert not any(cell.get("outputs") for cell in cells)

@@ -23,7 +23,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What the interpreter starts with, so that a warning reaches stderr as it would for a user.
+# The interpreter's own filters, so that a warning reaches stderr as it would for a user.
 PYTHONS_FILTERS = (
     ("default", DeprecationWarning, "__main__"),
     ("ignore", DeprecationWarning, ""),
@@ -35,7 +35,7 @@ PYTHONS_FILTERS = (
 
 @dataclass(frozen=True)
 class Ran:
-    """What is left of a command that has ended."""
+    """Exit status and output of a command that has ended."""
 
     status: int
     out: str
@@ -46,13 +46,13 @@ class Ran:
         return self
 
     def mistake(self) -> str:
-        """The one line on stderr that a user's mistake is worth."""
-        told = f"exit status {self.status}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
-        assert self.status == 1, told
-        assert "Traceback" not in self.out + self.err, told
+        """The message for a user's mistake: exactly one line on stderr."""
+        output = f"exit status {self.status}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+        assert self.status == 1, output
+        assert "Traceback" not in self.out + self.err, output
         lines = self.err.splitlines()
-        assert len(lines) == 1, told
-        assert lines[0].startswith("error: "), told
+        assert len(lines) == 1, output
+        assert lines[0].startswith("error: "), output
         return lines[0].removeprefix("error: ")
 
 
@@ -75,7 +75,7 @@ class Trained:
 
 @contextlib.contextmanager
 def _exit_handlers_called():
-    """Calls at the end what our own code wants called when the process exits."""
+    """Calls the exit handlers of our own code at the end, as the end of a process would."""
     register, ours = atexit.register, []
 
     def collect(function, *args, **kwargs):
@@ -92,7 +92,7 @@ def _exit_handlers_called():
 
 @contextlib.contextmanager
 def _as_in_a_process_of_its_own(script: str, arguments: Sequence[str], cwd: Path | None):
-    """Puts back all that a command leaves behind in the interpreter."""
+    """Restores everything that a command changes in the interpreter."""
     loggers = [logging.getLogger(name) for name in ("", "lightning.pytorch", "lightning.fabric")]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
     threads, generator = torch.get_num_threads(), torch.get_rng_state()
@@ -142,7 +142,7 @@ def _run(script: str, *arguments: str | Path, cwd: Path | None = None) -> Ran:
             status = 0
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        except BaseException:  # what the interpreter does with it
+        except BaseException:  # as the interpreter does
             traceback.print_exc()
             status = 1
     return Ran(status, out.getvalue(), err.getvalue())
@@ -170,12 +170,12 @@ def tiny(idx_dir, tmp_path_factory) -> Callable[..., list[str]]:
             "data.image_size=32",
             "data.images_per_class=8",
             "data.val_per_class=4",
-            "data.composites=16",
-            "data.controls=16",
+            "data.synthetic.composites=16",
+            "data.synthetic.controls=16",
             "data.batch_size=16",
             "trainer.accelerator=cpu",
             "trainer.max_epochs=2",
-            "model.optimizer.lr=0.0002",  # or no answer would be wrong, and none unsure
+            "model.optimizer.lr=0.0002",  # or no prediction would be wrong, and none uncertain
             f"paths.cache={cache}",
             f"paths.logs={logs}",
             *more,
@@ -186,7 +186,7 @@ def tiny(idx_dir, tmp_path_factory) -> Callable[..., list[str]]:
 
 @pytest.fixture(scope="session")
 def plain() -> list[str]:
-    """Overrides that leave out loggers and progress bar, which take most of a tiny run's time."""
+    """Overrides without loggers and progress bar, which take most of a tiny run's time."""
     return ["logger=none", "callbacks.rate=null", "callbacks.progress=null"]
 
 
@@ -208,7 +208,7 @@ def train(run, tiny, plain) -> Callable[..., Trained]:
 
 @pytest.fixture(scope="session")
 def trained(run, tiny, tmp_path_factory) -> Trained:
-    """One training run as the defaults describe it, loggers included; do not change it."""
+    """One training run with the default loggers; do not change it."""
     logs = tmp_path_factory.mktemp("trained")
     run("train.py", *tiny(logs)).succeeded()
     return _finished(logs)

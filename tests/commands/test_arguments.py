@@ -5,9 +5,90 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from fashion_transfer.commands.arguments import resume_arguments, split_arguments
-from fashion_transfer.commands.runs import run_lock
+from fashion_transfer.commands.arguments import (
+    RENAMED,
+    RENAMED_WITHOUT_TRAINER,
+    check_renamed,
+    evaluate_arguments,
+    resume_arguments,
+    split_arguments,
+    train_arguments,
+)
+from fashion_transfer.commands.run_folders import run_lock
 from fashion_transfer.errors import FashionTransferError
+
+# ---- check_renamed
+
+
+@pytest.mark.parametrize("prefix", ["", "+", "++", "~"])
+@pytest.mark.parametrize(
+    ("override", "now"),
+    [
+        ("data.composites=0", "data.synthetic.composites"),
+        ("data.controls=0,10", "data.synthetic.controls"),
+        ("model.tail_lr=null", "model.trainable_stage_lr"),
+        ("model.threshold=auto", "policy.threshold"),
+        ("model.auto.warned=0.1", "policy.threshold_target.warned"),
+        ("policy.auto.selective_accuracy=0.9", "policy.threshold_target.selective_accuracy"),
+        ("policy.auto={warned: 0.1}", "policy.threshold_target"),
+        ("optimized_metric=null", "monitor.metric"),
+        ("callbacks.best.monitor=val/accuracy", "monitor.metric"),
+        ("callbacks.best.mode=max", "monitor.mode"),
+        ("kinds=0", "images_per_set"),
+        ("data=test", "data=fashion_mnist"),
+        ("model=classifier", "model=default"),
+        ("trainer=evaluate", "device=auto"),
+    ],
+)
+def test_check_renamed_names_the_new_key(override, now, prefix):
+    before = override if now.rpartition("=")[1] else override.partition("=")[0]
+    for arguments in ([f"{prefix}{override}"], ["--multirun", "seed=1", f"{prefix}{override}"]):
+        with pytest.raises(FashionTransferError) as caught:
+            check_renamed(arguments, RENAMED)
+        assert str(caught.value) == f"{before} is now {now}"
+
+
+def test_check_renamed_takes_a_deletion_without_a_value():
+    with pytest.raises(FashionTransferError, match="is now policy.threshold_target"):
+        check_renamed(["~policy.auto"], RENAMED)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "data=fashion_mnist",
+        "model.head.name=mlp",
+        "model/head=mlp",
+        "policy.threshold=auto",
+        "data.synthetic.composites=0",
+        "callbacks.best.filename=best",
+        "trainer=default",
+        "kinds",
+        "input=kinds",
+        "-m",
+    ],
+)
+def test_check_renamed_accepts_other_arguments(argument):
+    check_renamed([argument], RENAMED_WITHOUT_TRAINER)
+
+
+def test_train_arguments_reject_a_renamed_key():
+    with pytest.raises(FashionTransferError, match=r"kinds is now images_per_set"):
+        train_arguments(["kinds=3"])
+
+
+def test_evaluate_arguments_reject_a_trainer_that_train_arguments_accept():
+    given = ["trainer.accelerator=cpu"]
+    assert train_arguments(given) == given
+    with pytest.raises(FashionTransferError, match=r"trainer.accelerator is now device"):
+        evaluate_arguments(given)
+
+
+def test_train_arguments_reject_a_run_that_was_started_with_a_renamed_key(stopped):
+    stopped("runs/a", "data.composites=0")
+    with pytest.raises(FashionTransferError, match=r"is now data.synthetic.composites"):
+        train_arguments(["ckpt_path=last"])
+
 
 # ---- resume_arguments
 
@@ -19,44 +100,44 @@ def stopped(tmp_path, monkeypatch):
     Each is newer than the one before. The working folder is where `logs` is.
     """
     monkeypatch.chdir(tmp_path)
-    made = []
+    folders = []
 
-    def make(name: str, *overrides: str, logs: str = "logs") -> Path:
+    def create(name: str, *overrides: str, logs: str = "logs") -> Path:
         folder = Path(logs, "train", name)
         (folder / ".hydra").mkdir(parents=True)
         (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
         (folder / "checkpoints").mkdir()
         last = folder / "checkpoints" / "last.ckpt"
         last.touch()
-        made.append(folder)
-        os.utime(last, (1e9 + len(made), 1e9 + len(made)))
+        folders.append(folder)
+        os.utime(last, (1e9 + len(folders), 1e9 + len(folders)))
         return folder
 
-    return make
+    return create
 
 
 def value_of(key: str, arguments: list[str]) -> str:
-    """What Hydra understands one of the arguments to say."""
+    """The value of one of the arguments, as Hydra parses it."""
     parsed = OverridesParser.create().parse_overrides(arguments)
     [value] = [override.value() for override in parsed if override.key_or_group == key]
     return str(value)
 
 
-def test_arguments_without_ckpt_path_last_stay_as_they_are(tmp_path, monkeypatch):
+def test_resume_arguments_without_ckpt_path_last_change_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in ([], ["seed=1"], ["ckpt_path=logs/last.ckpt"], ["-m", "seed=1,2"]):
         assert resume_arguments(list(arguments)) == arguments
 
 
-def test_a_run_goes_on_in_its_folder_as_it_was_started(stopped):
+def test_resume_arguments_continue_a_run_in_its_folder_with_its_overrides(stopped):
     folder = stopped("runs/a", "seed=3", "model/head=mlp")
-    found = resume_arguments(["ckpt_path=last"])
-    assert found[:2] == ["seed=3", "model/head=mlp"]
-    assert value_of("hydra.run.dir", found) == str(folder)
-    assert value_of("ckpt_path", found) == str(folder / "checkpoints" / "last.ckpt")
+    resumed = resume_arguments(["ckpt_path=last"])
+    assert resumed[:2] == ["seed=3", "model/head=mlp"]
+    assert value_of("hydra.run.dir", resumed) == str(folder)
+    assert value_of("ckpt_path", resumed) == str(folder / "checkpoints" / "last.ckpt")
 
 
-def test_the_folder_is_named_before_it_goes_on(stopped, capsys):
+def test_resume_arguments_print_the_folder(stopped, capsys):
     folder = stopped("runs/a")
     resume_arguments(["ckpt_path=last"])
     assert str(folder) in capsys.readouterr().out
@@ -65,90 +146,90 @@ def test_the_folder_is_named_before_it_goes_on(stopped, capsys):
 @pytest.mark.parametrize(
     "name", ["with space", "a=b,c", "it's", "{x}", "[1]", "Müller", "back\\slash", "a:b", "$x"]
 )
-def test_any_folder_name_reaches_hydra_whole(stopped, name):
+def test_resume_arguments_quote_any_folder_name(stopped, name):
     if os.name == "nt" and set(name) & set("\\:"):
         pytest.skip("no file name there")
     folder = stopped(f"runs/{name}")
-    found = resume_arguments(["ckpt_path=last"])
-    assert value_of("hydra.run.dir", found).replace("\\$", "$") == str(folder)
+    resumed = resume_arguments(["ckpt_path=last"])
+    assert value_of("hydra.run.dir", resumed).replace("\\$", "$") == str(folder)
 
 
-def test_the_run_that_was_written_to_last_goes_on(stopped):
+def test_resume_arguments_choose_the_run_that_was_written_to_last(stopped):
     stopped("runs/2030")
     newer = stopped("runs/2020")
     assert value_of("hydra.run.dir", resume_arguments(["ckpt_path=last"])) == str(newer)
 
 
-def test_a_job_of_a_multirun_goes_on_too(stopped):
+def test_resume_arguments_continue_a_job_of_a_multirun(stopped):
     stopped("runs/a")
     job = stopped("multiruns/b/3", "seed=3")
-    found = resume_arguments(["ckpt_path=last"])
-    assert value_of("hydra.run.dir", found) == str(job)
-    assert value_of("seed", found) == "3"
+    resumed = resume_arguments(["ckpt_path=last"])
+    assert value_of("hydra.run.dir", resumed) == str(job)
+    assert value_of("seed", resumed) == "3"
 
 
-def test_a_finished_run_is_passed_over(stopped):
+def test_resume_arguments_skip_a_finished_run(stopped):
     older, newer = stopped("runs/a"), stopped("runs/b")
     (newer / "metrics.json").write_text("{}")
     assert value_of("hydra.run.dir", resume_arguments(["ckpt_path=last"])) == str(older)
 
 
-def test_a_run_that_somebody_is_at_is_passed_over(stopped):
+def test_resume_arguments_skip_a_run_in_progress(stopped):
     older, newer = stopped("runs/a"), stopped("runs/b")
     with run_lock(newer):
         assert value_of("hydra.run.dir", resume_arguments(["ckpt_path=last"])) == str(older)
     assert value_of("hydra.run.dir", resume_arguments(["ckpt_path=last"])) == str(newer)
 
 
-def test_looking_for_a_run_leaves_it_free(stopped):
+def test_resume_arguments_leave_the_run_unlocked(stopped):
     folder = stopped("runs/a")
     resume_arguments(["ckpt_path=last"])
     with run_lock(folder):
         pass
 
 
-def test_a_run_that_was_resumed_before_goes_on_again(stopped):
-    # What Hydra wrote down the second time holds the checkpoint of then.
+def test_resume_arguments_continue_a_run_that_was_resumed_before(stopped):
+    # Hydra has written the checkpoint's path of the second start into the overrides.
     folder = stopped("runs/a", "seed=3", "ckpt_path='elsewhere/last.ckpt'")
-    found = resume_arguments(["ckpt_path=last"])
-    assert value_of("ckpt_path", found) == str(folder / "checkpoints" / "last.ckpt")
-    assert value_of("seed", found) == "3"
+    resumed = resume_arguments(["ckpt_path=last"])
+    assert value_of("ckpt_path", resumed) == str(folder / "checkpoints" / "last.ckpt")
+    assert value_of("seed", resumed) == "3"
 
 
-def test_no_unfinished_run_is_a_mistake(tmp_path, monkeypatch):
+def test_resume_arguments_without_an_unfinished_run_raise(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FashionTransferError, match=r"ckpt_path=last: no unfinished run"):
         resume_arguments(["ckpt_path=last"])
 
 
-def test_a_run_stopped_in_its_first_epoch_cannot_go_on(stopped):
+def test_resume_arguments_reject_a_run_stopped_in_its_first_epoch(stopped):
     (stopped("runs/a") / "checkpoints" / "last.ckpt").unlink()
     with pytest.raises(FashionTransferError, match="no unfinished run"):
         resume_arguments(["ckpt_path=last"])
 
 
 @pytest.mark.parametrize("other", ["seed=4", "trainer.max_epochs=9", "-m", "+x=1", "~logger"])
-def test_overrides_that_would_change_the_run_are_refused(stopped, other):
+def test_resume_arguments_reject_overrides_that_would_change_the_run(stopped, other):
     stopped("runs/a", "seed=3")
     with pytest.raises(FashionTransferError, match="leave out") as caught:
         resume_arguments([other, "ckpt_path=last"])
     assert other in str(caught.value)
 
 
-def test_the_runs_own_overrides_may_be_given_again(stopped):
+def test_resume_arguments_accept_the_overrides_of_the_run(stopped):
     stopped("runs/a", "seed=3", "test=false")
-    found = resume_arguments(["seed=3", "ckpt_path=last"])
-    assert found.count("seed=3") == 1
-    assert "test=false" in found
+    resumed = resume_arguments(["seed=3", "ckpt_path=last"])
+    assert resumed.count("seed=3") == 1
+    assert "test=false" in resumed
 
 
 @pytest.mark.parametrize("given", ["paths.logs=elsewhere", "paths.logs='elsewhere'"])
-def test_runs_are_looked_for_where_paths_logs_says(stopped, given):
+def test_resume_arguments_look_for_runs_in_paths_logs(stopped, given):
     stopped("runs/a")
     folder = stopped("runs/b", "seed=3", "paths.logs=elsewhere", logs="elsewhere")
-    found = resume_arguments(["ckpt_path=last", given])
-    assert value_of("hydra.run.dir", found) == str(folder)
-    assert value_of("paths.logs", found) == "elsewhere"
+    resumed = resume_arguments(["ckpt_path=last", given])
+    assert value_of("hydra.run.dir", resumed) == str(folder)
+    assert value_of("paths.logs", resumed) == "elsewhere"
 
 
 # ---- split_arguments
@@ -165,6 +246,7 @@ def test_runs_are_looked_for_where_paths_logs_says(stopped, given):
         (["a.jpg", "ckpt_path=x.ckpt", "b.jpg"], ["a.jpg", "b.jpg"], ["ckpt_path=x.ckpt"]),
         (["input=[a.jpg,b.jpg]"], [], ["input=[a.jpg,b.jpg]"]),
         (["+a.b=1", "++c=2"], [], ["+a.b=1", "++c=2"]),
+        (["~policy.threshold"], [], ["~policy.threshold"]),
         (["-m"], [], ["-m"]),
         (["--help"], [], ["--help"]),
         (["--cfg", "job", "a.jpg"], ["a.jpg"], ["--cfg", "job"]),
@@ -176,31 +258,26 @@ def test_runs_are_looked_for_where_paths_logs_says(stopped, given):
         (["--package", "model"], [], ["--package", "model"]),
     ],
 )
-def test_paths_and_what_hydra_shall_see_are_told_apart(
-    tmp_path, monkeypatch, arguments, paths, rest
-):
+def test_split_arguments_separates_paths_from_hydras(tmp_path, monkeypatch, arguments, paths, rest):
     monkeypatch.chdir(tmp_path)
     assert split_arguments(arguments) == (paths, rest)
 
 
-@pytest.mark.parametrize("name", ["a=b.png", "-x.png", "+a=1", "ckpt_path=x", "~y", "-m"])
-def test_a_file_that_is_there_is_a_path_whatever_its_name(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize(
+    "name", ["a=b.png", "-x.png", "+a=1", "ckpt_path=x", "~y", "-m", "kinds=1"]
+)
+def test_split_arguments_takes_an_existing_file_for_a_path(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Path(name).touch()
     assert split_arguments([name, f"./{name}"]) == ([name, f"./{name}"], [])
 
 
-def test_a_folder_that_is_there_is_a_path(tmp_path):
+def test_split_arguments_takes_an_existing_folder_for_a_path(tmp_path):
     assert split_arguments([str(tmp_path)]) == ([str(tmp_path)], [])
 
 
-def test_the_value_of_an_option_is_no_path_even_if_there_is_such_a_folder(tmp_path):
+def test_split_arguments_takes_no_value_of_an_option_for_a_path(tmp_path):
     assert split_arguments(["--config-dir", str(tmp_path), str(tmp_path)]) == (
         [str(tmp_path)],
         ["--config-dir", str(tmp_path)],
     )
-
-
-def test_a_deletion_goes_to_hydra(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert split_arguments(["~policy.threshold"]) == ([], ["~policy.threshold"])

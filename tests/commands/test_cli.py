@@ -6,10 +6,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from hydra.errors import ConfigCompositionException, InstantiationException
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from fashion_transfer.commands import cli
 from fashion_transfer.errors import FashionTransferError
@@ -38,62 +35,20 @@ def ended(main, *arguments) -> int:
     return caught.value.code
 
 
-def caused(error: Exception, cause: Exception) -> Exception:
-    error.__cause__ = cause
-    return error
-
-
-# ---- explain
-
-
-def test_our_own_error_is_told_as_it_is():
-    assert cli.explain(FashionTransferError("no such file: look again")) == (
-        "no such file: look again"
-    )
-
-
-def test_our_own_error_is_found_behind_what_it_caused():
-    error = caused(InstantiationException("long story"), FashionTransferError("the point"))
-    assert cli.explain(caused(RuntimeError("longer story"), error)) == "the point"
-
-
-def test_several_lines_become_one():
-    assert cli.explain(FashionTransferError("first\n  second\n\nthird ")) == "first second third"
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConfigCompositionException("no such key\nfull_key: x"),
-        OmegaConfBaseException("no such key\nfull_key: x"),
-        MisconfigurationException("no such key\nfull_key: x"),
-    ],
-)
-def test_a_librarys_word_for_a_wrong_setting_is_a_mistake_too(error):
-    message = cli.explain(error)
-    assert message.startswith("no such key full_key: x")
-    assert "HYDRA_FULL_ERROR=1" in message
-
-
-@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), AssertionError(), OSError()])
-def test_everything_else_is_a_defect(error):
-    assert cli.explain(error) is None
-
-
 # ---- run
 
 
-def test_success_says_nothing(capsys):
+def test_run_prints_nothing_on_success(capsys):
     cli.run(lambda: None)
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_mistake_is_one_line_and_status_1(capsys):
+def test_run_prints_a_mistake_on_one_line_and_exits_with_status_1(capsys):
     assert ended(raising(FashionTransferError("wrong\nvalue"))) == 1
     assert capsys.readouterr() == ("", "error: wrong value\n")
 
 
-def test_a_mistake_in_the_arguments_is_one_line_too(capsys):
+def test_run_prints_a_mistake_in_the_arguments_on_one_line(capsys):
     def rewrite(arguments):
         raise FashionTransferError("no such run")
 
@@ -101,35 +56,35 @@ def test_a_mistake_in_the_arguments_is_one_line_too(capsys):
     assert capsys.readouterr().err == "error: no such run\n"
 
 
-def test_an_interruption_is_one_line_and_status_130(capsys):
+def test_run_prints_an_interruption_on_one_line_and_exits_with_status_130(capsys):
     assert ended(raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_an_interruption_may_say_what_was_kept(capsys):
-    assert ended(raising(KeyboardInterrupt("best.ckpt is kept"))) == 130
-    assert capsys.readouterr().err == "interrupted: best.ckpt is kept\n"
+def test_run_prints_the_hint_of_an_interruption(capsys):
+    assert ended(raising(KeyboardInterrupt("the best checkpoint is best.ckpt"))) == 130
+    assert capsys.readouterr().err == "interrupted: the best checkpoint is best.ckpt\n"
 
 
-def test_a_defect_keeps_its_traceback():
+def test_run_raises_a_defect():
     with pytest.raises(ZeroDivisionError):
         cli.run(raising(ZeroDivisionError()))
 
 
-def test_whoever_asks_for_a_traceback_gets_it(monkeypatch):
+def test_run_raises_a_mistake_if_a_traceback_is_asked_for(monkeypatch):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(FashionTransferError):
         cli.run(raising(FashionTransferError("x")))
 
 
-def test_hydra_sees_the_rewritten_arguments(monkeypatch):
+def test_run_rewrites_the_arguments_before_hydra_sees_them(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "a", "b"])
     seen = []
     cli.run(lambda: seen.extend(sys.argv), lambda given: [argument.upper() for argument in given])
     assert seen == ["train.py", "A", "B"]
 
 
-def test_runs_of_the_same_second_have_folders_of_their_own(monkeypatch):
+def test_run_gives_runs_of_the_same_second_different_folders(monkeypatch):
     monkeypatch.setattr(cli.time, "strftime", lambda *_: "2024-01-01_00-00-00")
     names = []
     for _ in range(3):
@@ -144,25 +99,25 @@ def test_runs_of_the_same_second_have_folders_of_their_own(monkeypatch):
 
 @pytest.fixture
 def hydra_mode(monkeypatch):
-    """`hydra_mode("RUN")`: what Hydra says of the job that is under way."""
+    """`hydra_mode("RUN")`: sets the mode of the job in Hydra's configuration."""
 
-    def say(mode: str) -> None:
+    def set_mode(mode: str) -> None:
         config = {"mode": mode, "job": {"num": 3}, "overrides": {"task": ["seed=1", "test=false"]}}
         from hydra.types import RunMode
 
-        found = OmegaConf.create(config, flags={"allow_objects": True})
-        found.mode = RunMode[mode]
-        monkeypatch.setattr(cli.HydraConfig, "get", lambda: found)
+        hydra = OmegaConf.create(config, flags={"allow_objects": True})
+        hydra.mode = RunMode[mode]
+        monkeypatch.setattr(cli.HydraConfig, "get", lambda: hydra)
 
-    return say
+    return set_mode
 
 
-def test_a_job_gives_what_its_function_returns(hydra_mode):
+def test_job_returns_the_value_of_its_function(hydra_mode):
     hydra_mode("RUN")
     assert cli.job(lambda cfg: cfg.x, OmegaConf.create({"x": 0.5})) == 0.5
 
 
-def test_an_error_of_a_single_job_reaches_the_user_once(hydra_mode, capsys):
+def test_job_reports_an_error_of_a_single_job_once(hydra_mode, capsys):
     hydra_mode("RUN")
 
     def main():
@@ -173,14 +128,14 @@ def test_an_error_of_a_single_job_reaches_the_user_once(hydra_mode, capsys):
     cli.run(lambda: None)  # and is forgotten then
 
 
-def test_an_error_of_a_job_among_many_is_logged_and_raised(hydra_mode, caplog):
+def test_job_logs_and_raises_an_error_in_a_multirun(hydra_mode, caplog):
     hydra_mode("MULTIRUN")
     with pytest.raises(FashionTransferError):
         cli.job(lambda cfg: raising(FashionTransferError("wrong"))(), {})
     assert "job 3 (seed=1 test=false) failed: wrong" in caplog.text
 
 
-def test_an_interruption_of_a_job_is_not_an_error(hydra_mode):
+def test_job_raises_an_interruption(hydra_mode):
     hydra_mode("RUN")
     with pytest.raises(KeyboardInterrupt):
         cli.job(lambda cfg: raising(KeyboardInterrupt())(), {})
@@ -189,7 +144,7 @@ def test_an_interruption_of_a_job_is_not_an_error(hydra_mode):
 # ---- the garbage collector
 
 
-def test_imports_are_not_searched_for_garbage_and_jobs_are(hydra_mode):
+def test_run_collects_garbage_of_jobs_but_not_of_imports(hydra_mode):
     hydra_mode("RUN")
     seen = []
 
@@ -204,7 +159,7 @@ def test_imports_are_not_searched_for_garbage_and_jobs_are(hydra_mode):
     assert gc.get_freeze_count() == 0
 
 
-def test_garbage_is_collected_again_after_a_mistake():
+def test_run_enables_garbage_collection_after_a_mistake():
     ended(raising(FashionTransferError("wrong")))
     assert gc.isenabled()
 
@@ -212,7 +167,7 @@ def test_garbage_is_collected_again_after_a_mistake():
 # ---- the process
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
+def test_command_ends_without_an_error_when_its_reader_closes_the_pipe():
     command = [sys.executable, str(ROOT / "train.py"), "--cfg", "job"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fashion_transfer.data import CLASSES, PhotoDataset
+from fashion_transfer.confidence import REASONS
+from fashion_transfer.data.fashion_mnist import CLASS_NAMES
 from fashion_transfer.models import Classifier, load_classifier
 
 HEADER = ["path", "label", "confidence", "warning", "reason", "message", "error"]
@@ -43,7 +44,7 @@ def settings(trained):
         return [
             f"ckpt_path={trained.best}",
             f"paths.logs={logs}",
-            "trainer.accelerator=cpu",
+            "device=cpu",
             "model.backbone.precision=float32",
         ]
 
@@ -61,8 +62,8 @@ def predict(run, settings, tmp_path):
 
 
 def only_run(logs: Path) -> Path:
-    [found] = (logs / "predict" / "runs").iterdir()
-    return found
+    [run_folder] = (logs / "predict" / "runs").iterdir()
+    return run_folder
 
 
 @pytest.fixture
@@ -81,54 +82,52 @@ def labelled(run, settings, photos, tmp_path_factory):
 
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
-        found = list(csv.reader(file))
-    assert found[0] == HEADER
-    return [dict(zip(HEADER, row, strict=True)) for row in found[1:]]
+        header, *body = csv.reader(file)
+    assert header == HEADER
+    return [dict(zip(HEADER, row, strict=True)) for row in body]
 
 
-# ---- what comes of it
+# ---- predictions
 
 
-def test_a_folder_stands_for_every_image_below_it(labelled, photos):
-    found = sorted(Path(row["path"]).relative_to(photos).as_posix() for row in rows(labelled[1]))
-    assert found == sorted([*NAMES, "deeper/one.JPG"])
+def test_folder_stands_for_every_image_below_it(labelled, photos):
+    listed = sorted(Path(row["path"]).relative_to(photos).as_posix() for row in rows(labelled[1]))
+    assert listed == sorted([*NAMES, "deeper/one.JPG"])
 
 
-def test_each_image_has_a_row_as_the_classifier_says(labelled, trained):
-    found = rows(labelled[1])
+def test_each_image_has_a_row_with_the_classifiers_prediction(labelled, trained):
+    predicted = rows(labelled[1])
     classifier = load_classifier(trained.best, threshold=0.5, precision="float32")
-    images = PhotoDataset([Path(row["path"]) for row in found], classifier.image_size)
-    for number, row in enumerate(found):
-        batch = {"images": images[number]["images"].unsqueeze(0)}
-        [expected] = classifier.predict_step(batch, 0)
+    for row in predicted:
+        [expected] = classifier.predict(row["path"])
         assert row["label"] == expected.label
         assert float(row["confidence"]) == pytest.approx(expected.confidence, abs=1e-4)
         assert row["warning"] == str(expected.warning).lower()
         assert row["error"] == ""
 
 
-def test_the_gallery_is_a_png(labelled):
+def test_gallery_is_a_png(labelled):
     with Image.open(labelled[1] / "gallery.png") as image:
         image.verify()
         assert image.format == "PNG"
 
 
-def test_both_files_are_named(labelled):
+def test_command_names_both_files(labelled):
     ended, folder = labelled
     out = "".join(ended.out.split())
     assert str(folder / "predictions.csv") in out
     assert str(folder / "gallery.png") in out
 
 
-def test_any_file_name_will_do(predict, folder, photos):
+def test_any_file_name_is_accepted(predict, folder, photos):
     names = [*NAMES, *(f"./{name}" for name in NAMES)]
     predict(*names, cwd=photos).succeeded()
-    found = rows(folder())
-    assert [Path(row["path"]).name for row in found] == [*NAMES, *NAMES]
-    assert all(row["label"] in CLASSES and not row["error"] for row in found)
+    predicted = rows(folder())
+    assert [Path(row["path"]).name for row in predicted] == [*NAMES, *NAMES]
+    assert all(row["label"] in CLASS_NAMES and not row["error"] for row in predicted)
 
 
-def test_a_name_that_looks_like_markup_will_do(predict, folder, tmp_path):
+def test_file_name_that_looks_like_markup_is_printed_as_it_is(predict, folder, tmp_path):
     names = ["[bold].png", "a[/red].png"]
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -138,17 +137,17 @@ def test_a_name_that_looks_like_markup_will_do(predict, folder, tmp_path):
     assert all(name in out for name in names)
 
 
-def test_input_names_files_and_folders_too(predict, folder, photos):
+def test_input_takes_files_and_folders(predict, folder, photos):
     predict(f"input=[{photos / '-x.png'},{photos / 'deeper'}]").succeeded()
     assert [Path(row["path"]).name for row in rows(folder())] == ["-x.png", "one.JPG"]
 
 
-def test_input_comes_beside_plain_paths(predict, folder, photos):
+def test_input_is_added_to_plain_paths(predict, folder, photos):
     predict("-x.png", f"input={photos / 'deeper' / 'one.JPG'}", cwd=photos).succeeded()
     assert [Path(row["path"]).name for row in rows(folder())] == ["-x.png", "one.JPG"]
 
 
-def test_the_batch_size_changes_no_answer(predict, folder, photos, labelled):
+def test_batch_size_changes_no_prediction(predict, folder, photos, labelled):
     predict(photos, "batch_size=3", "policy.threshold=0.5").succeeded()
     for one, other in zip(rows(folder()), rows(labelled[1]), strict=True):
         assert (one["path"], one["label"]) == (other["path"], other["label"])
@@ -164,21 +163,19 @@ def test_threshold_0_never_warns(predict, folder, photos):
     assert all(row["reason"] == row["message"] == "" for row in rows(folder()))
 
 
-def test_threshold_1_warns_and_says_why(predict, folder, photos, trained):
+def test_threshold_1_warns_with_reason_and_message(predict, folder, photos, trained):
     predict(photos / "deeper", photos / "-x.png", "policy.threshold=1").succeeded()
     classifier = load_classifier(trained.best, threshold=1, precision="float32")
     for row in rows(folder()):
-        [image] = PhotoDataset([Path(row["path"])], classifier.image_size)
-        [expected] = classifier.predict_step({"images": image["images"].unsqueeze(0)}, 0)
+        [expected] = classifier.predict(row["path"])
         assert row["warning"] == "true"
-        assert row["reason"] == expected.reason in ("several items", "unfamiliar", "ambiguous")
+        assert row["reason"] == expected.reason
+        assert row["reason"] in REASONS
         assert row["message"] == expected.message
         assert "multiple items" in row["message"]
 
 
-def test_the_threshold_is_the_checkpoints_unless_another_is_given(
-    predict, folder, photos, trained, tmp_path
-):
+def test_threshold_is_the_checkpoints_by_default(predict, folder, photos, trained, tmp_path):
     content = torch.load(trained.best, weights_only=True)
     content["classifier"]["threshold"] = 0.0
     torch.save(content, tmp_path / "silent.ckpt")
@@ -189,7 +186,7 @@ def test_the_threshold_is_the_checkpoints_unless_another_is_given(
 # ---- files that cannot be read
 
 
-def test_an_unreadable_file_has_a_row_and_the_others_go_on(predict, folder, tmp_path):
+def test_unreadable_file_has_a_row_with_its_error_alone(predict, folder, tmp_path):
     first = draw(tmp_path / "first.png")
     draw(tmp_path / "last.png", 1)
     bad = {
@@ -202,16 +199,18 @@ def test_an_unreadable_file_has_a_row_and_the_others_go_on(predict, folder, tmp_
         (tmp_path / name).write_bytes(content)
     names = ["first.png", *bad, "missing.jpg", "last.png"]
     predict(*names, "batch_size=2", cwd=tmp_path).succeeded()
-    found = rows(folder())
-    assert [row["path"] for row in found] == names
-    assert all(row["label"] in CLASSES and not row["error"] for row in (found[0], found[-1]))
-    for row in found[1:-1]:
+    predicted = rows(folder())
+    assert [row["path"] for row in predicted] == names
+    assert all(
+        row["label"] in CLASS_NAMES and not row["error"] for row in (predicted[0], predicted[-1])
+    )
+    for row in predicted[1:-1]:
         assert row["error"], row["path"]
-        told = {row[column] for column in ("label", "confidence", "warning", "reason", "message")}
-        assert told == {""}, row["path"]
+        columns = ("label", "confidence", "warning", "reason", "message")
+        assert {row[column] for column in columns} == {""}, row["path"]
 
 
-def test_no_readable_file_at_all_is_a_failure_with_its_rows_written(predict, folder, tmp_path):
+def test_no_readable_file_is_a_mistake_after_the_rows_are_written(predict, folder, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     message = predict(tmp_path / "a.png", tmp_path / "missing.png").mistake()
     assert "none of 2 files" in message
@@ -220,7 +219,7 @@ def test_no_readable_file_at_all_is_a_failure_with_its_rows_written(predict, fol
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file names there are text")
-def test_a_name_that_is_not_utf_8_does_not_cost_the_other_rows(predict, folder, tmp_path):
+def test_file_name_that_is_not_utf_8_is_written(predict, folder, tmp_path):
     name = os.fsdecode(b"caf\xe9.png")
     try:
         shutil.copy(draw(tmp_path / "plain.png"), tmp_path / name)
@@ -233,7 +232,7 @@ def test_a_name_that_is_not_utf_8_does_not_cost_the_other_rows(predict, folder, 
 # ---- the checkpoint
 
 
-def test_the_newest_finished_run_is_the_default_and_is_named(run, photos, trained, tmp_path):
+def test_newest_finished_run_is_the_default_and_is_named(run, photos, trained, tmp_path):
     logs = tmp_path / "logs"
     for age, name in enumerate(("newest", "middle", "oldest")):
         to = logs / "train" / "runs" / name
@@ -241,65 +240,67 @@ def test_the_newest_finished_run_is_the_default_and_is_named(run, photos, traine
         os.utime(to / "metrics.json", (1e9 - age, 1e9 - age))
     unfinished = shutil.copytree(trained.folder, logs / "train" / "runs" / "unfinished")
     (unfinished / "metrics.json").unlink()
-    ended = run(
-        "predict.py", photos / "-x.png", f"paths.logs={logs}", "trainer.accelerator=cpu"
-    ).succeeded()
+    ended = run("predict.py", photos / "-x.png", f"paths.logs={logs}", "device=cpu").succeeded()
     assert str(logs / "train/runs/newest/checkpoints/best.ckpt") in ended.out
 
 
-def test_without_a_run_the_message_says_what_to_do(run, photos, tmp_path):
+def test_prediction_without_a_run_is_a_mistake_that_names_train(run, photos, tmp_path):
     assert "train.py" in run("predict.py", photos, f"paths.logs={tmp_path}").mistake()
 
 
 # ---- mistakes
 
 
-def test_no_image_at_all_is_a_mistake(predict):
+def test_no_image_is_a_mistake(predict):
     assert "no image given" in predict().mistake()
 
 
-def test_a_folder_without_images_is_a_mistake(predict, tmp_path):
+def test_folder_without_images_is_a_mistake(predict, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no image" in predict(tmp_path / "empty").mistake()
 
 
 @pytest.mark.parametrize(
-    ("override", "named"),
+    ("override", "message"),
     [
-        ("policy.threshold=1.5", "policy.threshold"),
-        ("policy.threshold=high", "policy.threshold"),
-        ("policy.treshold=0.5", "treshold"),
-        ("batch_size=0", "batch_size"),
-        ("ckpt_path=nowhere.ckpt", "nowhere.ckpt"),
-        ("model.backbone.weights=nowhere.pth", "nowhere.pth"),
-        ("trainer.accelerator=abacus", "abacus"),
+        ("policy.threshold=1.5", "policy.threshold must be a number from 0 to 1, got 1.5"),
+        ("policy.threshold=high", "policy.threshold must be a number from 0 to 1, got 'high'"),
+        ("batch_size=0", "batch_size must be a whole number from 1, got 0"),
+        ("ckpt_path=nowhere.ckpt", "nowhere.ckpt: no such file"),
+        ("model.backbone.weights=nowhere.pth", "{best} was trained on the weights nowhere.pth"),
+        ("device=abacus", "device must be auto, cpu, cuda or mps, got 'abacus'"),
+        ("trainer.accelerator=cpu", "trainer.accelerator is now device"),
+        ("policy.auto.warned=0.1", "policy.auto.warned is now policy.threshold_target.warned"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_it(run, trained, photos, tmp_path, override, named):
-    settings = [f"paths.logs={tmp_path}", "trainer.accelerator=cpu"]
-    if not override.startswith("ckpt_path="):
-        settings.append(f"ckpt_path={trained.best}")
-    message = run("predict.py", photos / "-x.png", *settings, override).mistake()
-    assert named in message
-    assert "train again" not in message  # the checkpoint is not what is wrong
+def test_mistake_is_one_line_with_its_key(run, trained, photos, tmp_path, override, message):
+    settings = [f"paths.logs={tmp_path}", "device=cpu", f"ckpt_path={trained.best}"]
+    mistake = run("predict.py", photos / "-x.png", *settings, override).mistake()
+    assert mistake.startswith(message.format(best=trained.best))
+    assert "train again" not in mistake  # the checkpoint is not what is wrong
 
 
-def test_options_with_values_go_to_hydra(run, photos):
+def test_misspelt_key_is_a_mistake_that_names_it(run, photos, tmp_path):
+    ended = run("predict.py", photos / "-x.png", f"paths.logs={tmp_path}", "policy.treshold=0.5")
+    assert "treshold" in ended.mistake()
+
+
+def test_option_with_a_value_is_passed_to_hydra(run, photos):
     ended = run("predict.py", "--config-name", "no_such_config", photos / "-x.png")
     assert "no_such_config" in ended.mistake()
 
 
-def test_a_dump_of_the_config_labels_nothing(run, photos, tmp_path):
+def test_printing_the_configuration_predicts_nothing(run, photos, tmp_path):
     ended = run("predict.py", "--cfg", "job", photos / "-x.png", f"paths.logs={tmp_path}")
     assert "threshold: from_checkpoint" in ended.succeeded().out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_is_one_line(predict, photos, monkeypatch):
-    def interrupting(self, batch, batch_idx):
+def test_ctrl_c_prints_one_line(predict, photos, monkeypatch):
+    def interrupting(self, batch):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Classifier, "predict_step", interrupting)
+    monkeypatch.setattr(Classifier, "outputs", interrupting)
     ended = predict(photos)
     assert ended.status == 130
     [line] = ended.err.splitlines()

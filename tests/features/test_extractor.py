@@ -1,5 +1,6 @@
-"""The extractor: each feature computed once, whoever asks, whatever is killed in between."""
+"""The extractor: each feature is computed once, also by several runs and after a kill."""
 
+import io
 import logging
 import os
 import subprocess
@@ -8,27 +9,30 @@ import sys
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
+from rich.progress import Progress, TimeRemainingColumn
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features import extractor as module
 
-KEY = {"pixels": "0123", "image_size": 32, "view": 0}
+KEY = {"split": "0123", "preparation": "none/1", "image_size": 32, "view": 0}
 ROWS = 300
-CHUNK = 32  # images a pass of the stand-in
+CHUNK = 32  # images per pass of the stand-in
 
 
-def render(indices: np.ndarray, device=None) -> torch.Tensor:
-    """An image that its number determines."""
-    draws = [np.random.default_rng(int(i)).random((1, 32, 32), dtype=np.float32) for i in indices]
+def draw(rows: np.ndarray, device=None) -> torch.Tensor:
+    """Images that their rows determine."""
+    draws = [np.random.default_rng(int(i)).random((1, 32, 32), dtype=np.float32) for i in rows]
     return torch.from_numpy(np.stack(draws))
 
 
 class StandIn:
-    """A backbone whose features are cheap, and that counts the images it is given."""
+    """A backbone, and its own engine, with cheap features, that counts the images it is given."""
 
     def __init__(self, pool=("layer4",), precision="float32", compiled=False, **identity):
-        self.widths = {"layer3": 2, "layer4": 3}
+        self.engine = self
+        self.node_widths = {"layer3": 2, "layer4": 3}
         self.pool = pool
         self.identity = {"name": "stand-in", "weights": "some.pth", "fingerprint": "ab"}
         self.identity |= {"pool": list(pool), "mean": [0.0], "std": [1.0]} | identity
@@ -38,14 +42,14 @@ class StandIn:
         self.given = 0
         self.scale = 1.0
 
-    def settle(self, device):
+    def to_device(self, device):
         return self.precision
 
     def pass_size(self, image_size):
         return CHUNK
 
-    def kept_widths(self, image_size):
-        return {name: self.widths[name] for name in self.pool}
+    def cached_widths(self, image_size):
+        return {node: self.node_widths[node] for node in self.pool}
 
     def compiles(self, image_size):
         return self.compiled
@@ -55,8 +59,8 @@ class StandIn:
 
     def extract(self, images):
         self.given += len(images)
-        rows = images.flatten(1)[:, :5] * self.scale
-        return {name: rows[:, :width] + width for name, width in self.widths.items()}
+        pixels = images.flatten(1)[:, :5] * self.scale
+        return {node: pixels[:, :width] + width for node, width in self.node_widths.items()}
 
 
 @pytest.fixture
@@ -64,26 +68,26 @@ def store(tmp_path):
     return FeatureStore(tmp_path / "store")
 
 
-def extract(store, indices, backbone=None, key=KEY, rows=ROWS, show=render):
+def extract(store, rows, backbone=None, key=KEY):
     """Features as a fresh run would get them, and how many it computed."""
     extractor = Extractor(backbone or StandIn(), store)
-    indices = np.asarray(indices)
-    features = extractor(key, rows, indices, show, "images").gather(indices)
+    rows = np.asarray(rows)
+    features = extractor(key, ROWS, rows, draw, "images").gather(rows)
     return features, extractor.computed
 
 
-# Once and never again
+# Once
 
 
-def test_features_are_those_of_the_images_asked_for(store):
-    indices = np.array([3, 5, 250])
-    features, computed = extract(store, indices)
-    expected = StandIn().extract(render(indices))["layer4"]
+def test_extractor_gives_features_of_the_requested_rows(store):
+    rows = np.array([3, 5, 250])
+    features, computed = extract(store, rows)
+    expected = StandIn().extract(draw(rows))["layer4"]
     assert torch.equal(features, expected.half().float())
     assert computed == 3
 
 
-def test_nothing_is_computed_twice(store):
+def test_second_run_computes_nothing(store):
     backbone = StandIn()
     first, computed = extract(store, range(100), backbone)
     again, computed_again = extract(store, range(100), backbone)
@@ -92,11 +96,11 @@ def test_nothing_is_computed_twice(store):
     assert backbone.given == 100
 
 
-def test_growing_computes_only_what_is_new(store):
+def test_larger_subset_computes_only_new_rows(store):
     assert extract(store, range(0, 100, 2))[1] == 50
     features, computed = extract(store, range(0, 120))
     assert computed == 70
-    expected = StandIn().extract(render(np.arange(120)))["layer4"]
+    expected = StandIn().extract(draw(np.arange(120)))["layer4"]
     assert torch.equal(features, expected.half().float())
     assert extract(store, range(10, 20))[1] == 0
 
@@ -104,51 +108,51 @@ def test_growing_computes_only_what_is_new(store):
 def test_computed_counts_over_all_calls(store):
     extractor = Extractor(StandIn(), store)
     for view in range(3):
-        extractor(KEY | {"view": view}, ROWS, np.arange(10), render, "images")
-    extractor(KEY, ROWS, np.arange(15), render, "images")
+        extractor(KEY | {"view": view}, ROWS, np.arange(10), draw, "images")
+    extractor(KEY, ROWS, np.arange(15), draw, "images")
     assert extractor.computed == 35
 
 
-def test_no_images_need_no_features(store):
-    features = Extractor(StandIn(), store)(KEY, ROWS, np.arange(0), render_empty, "images")
+def test_no_rows_need_no_features(store):
+    features = Extractor(StandIn(), store)(KEY, ROWS, np.arange(0), draw_nothing, "images")
     assert list(features.missing(np.arange(0))) == []
 
 
-def render_empty(indices, device):
-    assert len(indices) == 0
+def draw_nothing(rows, device):
+    assert len(rows) == 0
     return torch.zeros(0, 1, 32, 32)
 
 
 @pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK * 8, CHUNK * 9 + 1])
-def test_any_number_of_images_comes_whole(store, count):
+def test_extractor_takes_any_number_of_rows(store, count):
     features, computed = extract(store, range(count))
     assert computed == count
-    expected = StandIn().extract(render(np.arange(count)))["layer4"]
+    expected = StandIn().extract(draw(np.arange(count)))["layer4"]
     assert torch.equal(features, expected.half().float())
 
 
-def test_what_the_backbone_pools_beside_is_shared(store):
+def test_nodes_are_shared_between_pools(store):
     both = StandIn(("layer3", "layer4"))
     features, computed = extract(store, range(20), both)
     assert computed == 20
     for name, columns in (("layer3", slice(0, 2)), ("layer4", slice(2, 5))):
-        found, computed = extract(store, range(20), StandIn((name,)))
+        features_alone, computed = extract(store, range(20), StandIn((name,)))
         assert computed == 0
-        assert torch.equal(found, features[:, columns])
+        assert torch.equal(features_alone, features[:, columns])
     assert extract(store, range(20), StandIn(("layer4", "layer3")))[1] == 0
 
 
-def test_a_pass_keeps_every_stage(store):
+def test_pass_caches_every_node(store):
     extract(store, range(20), StandIn(("layer4",)))
     features, computed = extract(store, range(20), StandIn(("layer3", "layer4")))
     assert computed == 0
     assert features.shape == (20, 5)
 
 
-def test_a_stage_that_no_pass_kept_is_computed(store):
+def test_node_that_no_pass_cached_is_computed(store):
     extract(store, range(20))
     further = StandIn(("layer4", "layer2.0"))
-    further.widths = {**further.widths, "layer2.0": 4}
+    further.node_widths = {**further.node_widths, "layer2.0": 4}
     features, computed = extract(store, range(20), further)
     assert computed == 20
     assert features.shape == (20, 7)
@@ -162,12 +166,12 @@ def test_a_stage_that_no_pass_kept_is_computed(store):
     [
         {"image_size": 64},
         {"view": 1},
-        {"pixels": "4567"},
+        {"split": "4567"},
         {"rotation": 10.0},
         {"view_seed": 1},
     ],
 )
-def test_other_pixels_are_other_features(store, change):
+def test_another_key_has_other_features(store, change):
     extract(store, range(5))
     assert extract(store, range(5), key=KEY | change)[1] == 5
     assert extract(store, range(5))[1] == 0
@@ -190,7 +194,7 @@ def test_another_backbone_has_other_features(store, change):
     assert extract(store, range(5))[1] == 0
 
 
-def test_versions_of_the_libraries_count(store, monkeypatch):
+def test_another_version_of_a_library_has_other_features(store, monkeypatch):
     extract(store, range(5))
     newer = StandIn()
     newer.versions = {"torchvision": "1"}
@@ -199,13 +203,13 @@ def test_versions_of_the_libraries_count(store, monkeypatch):
     assert extract(store, range(5))[1] == 5
 
 
-def test_the_name_of_the_weights_file_does_not_count(store):
+def test_renamed_weights_share_features(store):
     # Its fingerprint does: a file that was moved or renamed is the same weights.
     extract(store, range(5))
     assert extract(store, range(5), StandIn(weights="renamed.pth"))[1] == 0
 
 
-def test_the_same_file_under_another_name_shares_features(store, make_backbone, tmp_path):
+def test_copied_file_of_weights_shares_features(store, make_backbone, tmp_path):
     import torchvision
 
     with torch.random.fork_rng(devices=[]):
@@ -222,7 +226,7 @@ def test_the_same_file_under_another_name_shares_features(store, make_backbone, 
     assert extract(store, range(4), make_backbone())[1] == 4
 
 
-def test_a_feature_does_not_depend_on_what_it_was_computed_with(store, backbone, tmp_path):
+def test_feature_does_not_depend_on_the_rows_beside_it(store, backbone, tmp_path):
     together, _ = extract(store, range(70), backbone)
     other = FeatureStore(tmp_path / "other")
     extract(other, range(0, 70, 3), backbone)
@@ -232,7 +236,7 @@ def test_a_feature_does_not_depend_on_what_it_was_computed_with(store, backbone,
     assert torch.equal(in_parts, together)
 
 
-def test_where_compiling_fails_features_are_kept_as_not_compiled(
+def test_failed_compilation_caches_features_as_not_compiled(
     store, backbone, make_backbone, monkeypatch, caplog
 ):
     def fail(*args, **options):
@@ -246,37 +250,37 @@ def test_where_compiling_fails_features_are_kept_as_not_compiled(
     assert "torch.compile failed (no compiler)" in caplog.text
 
 
-# Refusing
+# Errors and damage
 
 
 @pytest.mark.parametrize("scale", [float("inf"), float("nan"), 1e7])
-def test_features_that_float16_cannot_hold_are_an_error_and_not_kept(store, scale):
+def test_features_that_float16_cannot_hold_are_an_error_and_not_cached(store, scale):
     bad = StandIn()
     bad.scale = scale
-    with pytest.raises(FashionTransferError, match="layer3.*not finite.*precision=float32"):
+    with pytest.raises(FashionTransferError, match="layer3.*not finite.*precision float32"):
         extract(store, range(5), bad)
     assert extract(store, range(5))[1] == 5
 
 
-def test_a_store_that_cannot_be_written_is_an_error(read_only_dir):
+def test_extractor_without_a_writable_store_is_an_error(read_only_dir):
     read_only_dir.protect()
-    with pytest.raises(FashionTransferError, match="paths.cache=DIR"):
+    with pytest.raises(FashionTransferError, match="FASHION_TRANSFER_CACHE=DIR"):
         extract(FeatureStore(read_only_dir.path), range(5))
 
 
-def test_a_store_that_can_only_be_read_gives_what_it_has(read_only_dir):
+def test_read_only_store_gives_cached_features(read_only_dir):
     store = FeatureStore(read_only_dir.path)
     expected, _ = extract(store, range(5))
     read_only_dir.protect()
     features, computed = extract(store, range(5))
     assert torch.equal(features, expected)
     assert computed == 0
-    with pytest.raises(FashionTransferError, match="paths.cache=DIR"):
+    with pytest.raises(FashionTransferError, match="FASHION_TRANSFER_CACHE=DIR"):
         extract(store, range(6))
 
 
-def test_a_disk_that_fills_up_is_an_error_and_what_was_finished_is_kept(store, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 1)
+def test_disk_that_fills_up_is_an_error_and_earlier_passes_are_cached(store, monkeypatch):
+    monkeypatch.setattr(module, "PASSES_PER_WRITE", 1)
     real, written = os.pwrite, []
 
     def fills_up(descriptor, data, offset):
@@ -289,15 +293,15 @@ def test_a_disk_that_fills_up_is_an_error_and_what_was_finished_is_kept(store, m
         patched.setattr(os, "pwrite", fills_up)
         with pytest.raises(FashionTransferError, match="the disk is full"):
             extract(store, range(200))
-    # A pass is the rows of a stage, then their checksums, then the next stage: of the second
-    # pass, four checksums of the last stage were written.
+    # A pass is the rows of a node, then their checksums, then the next node: of the second
+    # pass, four checksums of the last node were written.
     features, computed = extract(store, range(200))
     assert computed == 200 - CHUNK - (100 - 3 * CHUNK)
-    expected = StandIn().extract(render(np.arange(200)))["layer4"]
+    expected = StandIn().extract(draw(np.arange(200)))["layer4"]
     assert torch.equal(features, expected.half().float())
 
 
-def test_a_flipped_byte_is_computed_again_with_a_warning(store, caplog):
+def test_flipped_byte_is_computed_again_with_a_warning(store, caplog):
     expected, _ = extract(store, range(50))
     ((folder, _, _),) = store.entries()
     content = bytearray((folder / "layer4.npy").read_bytes())
@@ -310,7 +314,7 @@ def test_a_flipped_byte_is_computed_again_with_a_warning(store, caplog):
     assert "damaged" in caplog.text
 
 
-def test_a_truncated_file_is_computed_again(store):
+def test_truncated_file_is_computed_again(store):
     expected, _ = extract(store, range(50))
     ((folder, _, _),) = store.entries()
     content = (folder / "layer4.npy").read_bytes()
@@ -318,6 +322,44 @@ def test_a_truncated_file_is_computed_again(store):
     features, computed = extract(store, range(50))
     assert computed == 50
     assert torch.equal(features, expected)
+
+
+def test_run_over_the_limit_of_bytes_is_an_error(store, monkeypatch):
+    monkeypatch.setattr(module, "MAX_BYTES", 2 * 3 * 250)
+    extractor = Extractor(StandIn(), store)
+    extractor(KEY, ROWS, np.arange(200), draw)
+    assert extractor.announced == 2 * 3 * 200
+    with pytest.raises(FashionTransferError, match="over the limit .* smaller image size"):
+        extractor(KEY | {"view": 1}, ROWS, np.arange(200), draw)
+
+
+# Progress
+
+
+def test_extractor_shows_one_bar_with_the_time_left(store, monkeypatch):
+    bars, console = [], Console(file=io.StringIO(), force_terminal=True, width=100)
+
+    def make_bar(*columns):
+        bars.append(Progress(*columns, console=console))
+        return bars[-1]
+
+    monkeypatch.setattr(module, "Progress", make_bar)
+    Extractor(StandIn(), store)(KEY, ROWS, np.arange(100), draw, "training images")
+    assert len(bars) == 1
+    assert any(isinstance(column, TimeRemainingColumn) for column in bars[0].columns)
+    assert bars[0].finished
+    output = console.file.getvalue()
+    assert "training images" in output
+    assert "100/100" in output
+
+
+def test_extractor_logs_progress_without_a_terminal(store, monkeypatch, caplog):
+    monkeypatch.setattr(module, "LOG_EVERY", 0.0)
+    monkeypatch.setattr(module, "PASSES_PER_WRITE", 1)
+    with caplog.at_level(logging.INFO):
+        Extractor(StandIn(), store)(KEY, ROWS, np.arange(2 * CHUNK), draw, "test images")
+    assert "computing the features of 64 test images" in caplog.text
+    assert "test images: 32 of 64, " in caplog.text
 
 
 # Other processes
@@ -331,13 +373,13 @@ torch.set_num_threads(1)
 from fashion_transfer.features import Backbone, Extractor, FeatureStore
 from fashion_transfer.features import extractor as module
 
-module.BLOCK = 1  # a write after each pass
+module.PASSES_PER_WRITE = 1  # a write after each pass
 backbone = Backbone("resnet18", weights=None, precision="float32", compile=False)
-real, rows = os.pwrite, 0
+real, written = os.pwrite, 0
 
 
-def render(indices, device):
-    draws = [np.random.default_rng(int(i)).random((1, 32, 32), dtype=np.float32) for i in indices]
+def draw(rows, device):
+    draws = [np.random.default_rng(int(i)).random((1, 32, 32), dtype=np.float32) for i in rows]
     return torch.from_numpy(np.stack(draws))
 
 
@@ -347,9 +389,9 @@ def pause():
 
 
 def pwrite(descriptor, data, offset):
-    global rows
-    rows += len(data) > 4  # less is a checksum
-    if rows == 128 * 4 + 40 and len(data) > 4:  # the second pass, the first of four stages
+    global written
+    written += len(data) > 4  # less is a checksum
+    if written == 128 * 4 + 40 and len(data) > 4:  # the second pass, the first of four nodes
         real(descriptor, data[: len(data) // 2], offset)
         pause()
     return real(descriptor, data, offset)
@@ -357,8 +399,8 @@ def pwrite(descriptor, data, offset):
 
 os.pwrite = pwrite
 extractor = Extractor(backbone, FeatureStore(sys.argv[1]))
-key = {"pixels": "0123", "image_size": 32, "view": 0}
-extractor(key, 300, np.arange(200), render, "images")
+key = {"split": "0123", "preparation": "none/1", "image_size": 32, "view": 0}
+extractor(key, 300, np.arange(200), draw, "images")
 print("computed", extractor.computed, file=sys.stderr)
 """
 
@@ -391,15 +433,15 @@ def uninterrupted(backbone, tmp_path):
     return extract(FeatureStore(tmp_path / "uninterrupted"), range(200), backbone)[0]
 
 
-def test_a_run_killed_in_the_middle_of_a_row_is_continued(store, backbone, slow_run, uninterrupted):
-    slow_run.kill()  # SIGKILL: nothing is tidied up
+def test_run_killed_in_the_middle_of_a_row_is_continued(store, backbone, slow_run, uninterrupted):
+    slow_run.kill()  # SIGKILL: nothing is cleaned up
     slow_run.wait()
     features, computed = extract(store, range(200), backbone)
     assert computed == 200 - 128
     assert torch.equal(features, uninterrupted)
 
 
-def test_two_runs_at_once_compute_each_feature_once(
+def test_concurrent_runs_compute_each_feature_once(
     store, backbone, slow_run, uninterrupted, caplog
 ):
     class GoOn(logging.Handler):

@@ -1,21 +1,68 @@
-"""Predictions and answers made by hand."""
+"""Predictions and images of known content."""
 
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fashion_transfer.confidence import Prediction
-from fashion_transfer.reporting import Answer
+from fashion_transfer.confidence.decision import Prediction
+from fashion_transfer.reporting import ImagePrediction
 
 
 @pytest.fixture
-def answer():
-    """`answer(name, warning=False, error="")`: what might have come of a file of that name."""
+def prediction():
+    """`prediction(warning=False)`: a coat with confidence 0.9, or 0.5 with a warning."""
 
-    def make(name: str | Path, warning: bool = False, error: str = "") -> Answer:
+    def make(warning: bool = False) -> Prediction:
         confidence = 0.5 if warning else 0.9
         top = (("Coat", confidence), ("Shirt", 0.07), ("Dress", 0.03))
-        told = ("ambiguous", "Only 50% sure that this is Coat.") if warning else ()
-        return Answer(Path(name), Prediction("Coat", confidence, top, warning, *told), error)
+        details = ("ambiguous", "It may be a coat or a shirt.") if warning else ()
+        return Prediction("Coat", confidence, top, warning, *details)
 
     return make
+
+
+@pytest.fixture
+def image_prediction(prediction):
+    """`image_prediction(name, warning=False, error="")`: for an image file of that name."""
+
+    def make(name: str | Path, warning: bool = False, error: str = "") -> ImagePrediction:
+        return ImagePrediction(Path(name), None if error else prediction(warning), error)
+
+    return make
+
+
+@pytest.fixture
+def numbered_images():
+    """`numbered_images(count, size=28)`: grey images, each filled with its own number."""
+
+    def make(count: int, size: int = 28) -> np.ndarray:
+        return np.arange(count, dtype=np.uint8)[:, None, None] * np.ones((size, size), np.uint8)
+
+    return make
+
+
+@pytest.fixture
+def without_matplotlib(monkeypatch):
+    """From here on, importing Matplotlib raises ImportError."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.fixture
+def assert_texts_fit():
+    """`assert_texts_fit(figure)`: no text of a figure is cut off at its edges."""
+
+    def check(figure) -> None:
+        figure.draw_without_rendering()
+        for axis in figure.axes:
+            texts = [*axis.texts, axis.title, axis.xaxis.label, axis.yaxis.label]
+            boxes = [text.get_window_extent() for text in texts if text.get_text()]
+            # Labels of ticks beyond the limits exist as well, above and below the figure.
+            ticks = [label.get_window_extent() for label in axis.get_yticklabels()]
+            assert all(box.y0 >= 0 and box.y1 <= figure.bbox.height for box in boxes)
+            assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+            assert all(box.x0 >= 0 for box in ticks if box.width)
+
+    return check

@@ -1,13 +1,36 @@
 """Arguments before Hydra sees them. Imports no torch."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 from filelock import Timeout
 
-from fashion_transfer.commands.runs import LAST, METRICS, run_lock
+from fashion_transfer.commands.run_folders import LAST, METRICS, run_lock
 from fashion_transfer.errors import FashionTransferError
+
+RENAMED = {
+    "callbacks.best.mode": "monitor.mode",
+    "callbacks.best.monitor": "monitor.metric",
+    "data.composites": "data.synthetic.composites",
+    "data.controls": "data.synthetic.controls",
+    "data=test": "data=fashion_mnist",
+    "kinds": "images_per_set",
+    "model.auto": "policy.threshold_target",
+    "model.image_size": "data.image_size",
+    "model.seed": "seed",
+    "model.tail_lr": "model.trainable_stage_lr",
+    "model.threshold": "policy.threshold",
+    "model=classifier": "model=default",
+    "optimized_metric": "monitor.metric",
+    "policy.auto": "policy.threshold_target",
+    "trainer=evaluate": "device=auto",
+}
+"""Keys of version 0.1.0, and choices of its config groups, by what they are called now."""
+
+RENAMED_WITHOUT_TRAINER = RENAMED | {"trainer.accelerator": "device"}
+"""The same for evaluate.py and predict.py, which have no trainer any more."""
 
 _OPTIONS_WITH_VALUE = {
     "--cfg",
@@ -26,11 +49,49 @@ _OPTIONS_WITH_VALUE = {
 }
 
 
-def resume_arguments(arguments: list[str]) -> list[str]:
-    """For `ckpt_path=last`: the arguments that continue the newest unfinished run in its folder.
+def train_arguments(arguments: list[str]) -> list[str]:
+    """Returns the arguments of train.py for Hydra, see `check_renamed` and `resume_arguments`."""
+    check_renamed(arguments, RENAMED)
+    resumed = resume_arguments(arguments)
+    check_renamed(resumed, RENAMED)  # a run may have been started by version 0.1.0
+    return resumed
 
-    A run is unfinished when it has a last checkpoint, no metrics, and nobody is at it. It goes on
-    with its own configuration, so other overrides are refused: they would make it another run.
+
+def evaluate_arguments(arguments: list[str]) -> list[str]:
+    """Returns the arguments of evaluate.py or predict.py for Hydra, see `check_renamed`."""
+    check_renamed(arguments, RENAMED_WITHOUT_TRAINER)
+    return arguments
+
+
+def check_renamed(arguments: list[str], renamed: Mapping[str, str]) -> None:
+    """Checks that no override has a key that was renamed.
+
+    Args:
+        arguments: of the command.
+        renamed: the key now, by the key before; `group=choice` for a choice. A key also stands
+            for those below it.
+
+    Raises:
+        FashionTransferError: an override has the key before.
+    """
+    for argument in arguments:
+        override = argument.lstrip("+~")
+        key = override.partition("=")[0]
+        if override == argument and "=" not in argument:
+            continue  # no override
+        for before, now in renamed.items():
+            if before in (key, override):
+                raise FashionTransferError(f"{before} is now {now}")
+            if key.startswith(f"{before}."):
+                raise FashionTransferError(f"{key} is now {now}{key.removeprefix(before)}")
+
+
+def resume_arguments(arguments: list[str]) -> list[str]:
+    """Returns, for `ckpt_path=last`, the arguments that continue the newest unfinished run.
+
+    A run is unfinished when it has a last checkpoint and no metrics, and no process holds its
+    lock. It continues in its folder with its own configuration; other overrides are refused, as
+    they would make it another run.
 
     Raises:
         FashionTransferError: there is no such run, or the arguments would change it.
@@ -63,9 +124,9 @@ def resume_arguments(arguments: list[str]) -> list[str]:
 
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Parts plain paths from Hydra's arguments, whose grammar many file names do not fit.
+    """Separates plain paths from Hydra's arguments, whose grammar many file names do not fit.
 
-    What exists as a file or folder is a path; so is whatever is neither an option nor an override.
+    What exists as a file or folder is a path; so is what is neither an option nor an override.
 
     Returns:
         Paths, and what is left for Hydra.

@@ -11,19 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.commands.errors import explain
 
 log = logging.getLogger(__name__)
 
 _failures: list[Exception] = []
-
-# Raised for values that the user gave, by libraries that the user named them for.
-_MISTAKES = (FashionTransferError, HydraException, OmegaConfBaseException)
 
 
 def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | None = None) -> None:
@@ -31,15 +26,15 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
 
     Args:
         main: decorated by `hydra.main`.
-        rewrite: turns the command's arguments into what Hydra shall see.
+        rewrite: turns the command's arguments into those for Hydra.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a traceback and ends the process
     # Names the run folder: two runs that start in the same second must not share one.
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     os.environ["FASHION_TRANSFER_RUN"] = f"{stamp}_{secrets.token_hex(4)}"
-    # What importing torch makes lives to the end. Looking for garbage in it, again and again,
-    # takes a tenth of a short run.
+    # The objects that importing torch creates live to the end. Searching them for garbage, again
+    # and again, takes a tenth of a short run.
     gc.disable()
     try:
         if rewrite is not None:
@@ -82,34 +77,17 @@ def job(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
         raise
 
 
-def explain(error: BaseException) -> str | None:
-    """One line for a user's mistake; None for a defect of ours."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, FashionTransferError):
-            return _one_line(cause)
-        cause = cause.__cause__
-    # By name: importing Lightning for it would cost every `--help` a second.
-    if isinstance(error, _MISTAKES) or type(error).__name__ == "MisconfigurationException":
-        return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
-    return None
-
-
 def _quieten() -> None:
-    """Drops what Lightning says of every run and nobody here can or should act on."""
+    """Drops messages of libraries in every run that nobody here can or should act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Says on every machine without a GPU that there is none.
+    # It reports on every machine without a GPU that there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for message in (
         r".*module\(s\) in eval mode",  # the backbone, as it should be
         r".*does not have many workers",  # features and 28 x 28 pixels need none
         r".*smaller than the logging interval",
-        r"The dirpath has changed from",  # on purpose: a run goes on in a folder of its own
+        r"The dirpath has changed from",  # on purpose: another run's checkpoint may be continued
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
     ):
         warnings.filterwarnings("ignore", message)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -1,87 +1,176 @@
-"""Repeats the test numbers of a checkpoint, from the checkpoint alone."""
+"""Evaluates a checkpoint: test metrics, and what its warnings are worth on other images."""
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from fashion_transfer.commands import report
-from fashion_transfer.commands.runs import newest_checkpoint, write_metrics
-from fashion_transfer.commands.train import describe, test
-from fashion_transfer.data import FashionMNISTDataModule
+from fashion_transfer.commands.build import build_datamodule, data_name
+from fashion_transfer.commands.errors import config_keys
+from fashion_transfer.commands.evaluation_report import write_report
+from fashion_transfer.commands.inference import (
+    Track,
+    checkpoint_path,
+    choose_device,
+    load,
+    move,
+    progress_bar,
+)
+from fashion_transfer.commands.provenance import provenance
+from fashion_transfer.commands.run_folders import write_metrics
+from fashion_transfer.confidence import Calibrator
+from fashion_transfer.data import ClassificationDataModule, ImageDataset
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.evaluation import (
+    Evaluated,
+    evaluate_set,
+    evaluation_sets,
+    reference_rule,
+    summarise,
+    warning_metrics,
+)
+from fashion_transfer.evaluation.sets import TEST
 from fashion_transfer.features import Extractor, FeatureStore
-from fashion_transfer.models import Classifier, load_classifier
+from fashion_transfer.models import Classifier, load_classifier, single_item_metrics
+from fashion_transfer.models.checkpoint import FROM_CHECKPOINT
 from fashion_transfer.reporting import print_metrics
+from fashion_transfer.synthetic.images import MAX_ROWS
 
 log = logging.getLogger(__name__)
 
+REFERENCE_THRESHOLD = 0.8
+"""The confidence under which the reference notebook warns."""
+
 
 def evaluate(cfg: DictConfig) -> None:
-    """One evaluation as `conf/evaluate.yaml` describes it.
+    """Runs the evaluation that `conf/evaluate.yaml` describes.
 
     Raises:
-        FashionTransferError: no checkpoint, or its weights or the data are missing.
+        FashionTransferError: no checkpoint, or its weights or the data are missing, or a mistake
+            in the configuration.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if not isinstance(cfg.kinds, int) or cfg.kinds < 0:
-        raise FashionTransferError(f"kinds is {cfg.kinds!r}: it must be a whole number from 0")
-    path = cfg.ckpt_path or newest_checkpoint(Path(cfg.paths.logs))
-    log.info("evaluating %s", path)
     start = time.perf_counter()
-    classifier = load_classifier(path, **cfg.policy, **cfg.model.backbone)
-    trainer: L.Trainer = instantiate(cfg.trainer)
-    datamodule: FashionMNISTDataModule = instantiate(cfg.data, image_size=classifier.image_size)
-    precision = classifier.backbone.settle(trainer.strategy.root_device)
+    _check(cfg)
+    device = choose_device(cfg.device)
+    path = checkpoint_path(cfg)
+    log.info("evaluating %s", path)
+    classifier = load(cfg, path)
+    reference = _load_reference(cfg, classifier) if cfg.reference else None
+    datamodule = build_datamodule(cfg, image_size=classifier.image_size)
+    _check_data(classifier, datamodule, path)
+    precision = move(classifier, device)
     if cfg.store:
         store = FeatureStore(cfg.paths.cache)
-        datamodule.extractor = Extractor(classifier.backbone, store, trainer.strategy.root_device)
-    metrics = test(trainer, classifier, datamodule, None)
-    if cfg.kinds:
-        metrics |= _report(cfg, trainer, classifier, datamodule, folder)
-    metrics["seconds/evaluate"] = round(time.perf_counter() - start, 3)
-    metrics |= {"checkpoint": str(path)} | describe(classifier, precision)
-    write_metrics(folder, metrics)
-    shown = {name: value for name, value in metrics.items() if not _of_one_kind(name)}
+        datamodule.extractor = Extractor(classifier.backbone, store, device)
+    with config_keys(cfg, "data"):
+        datamodule.prepare_data()
+        datamodule.setup("test")
+        sets = evaluation_sets(datamodule, cfg.images_per_set)
+    total = sum(map(len, sets.values())) * (1 if reference is None else 2)
+    with progress_bar("evaluating", total) as track:
+        evaluated = _evaluate_sets(classifier, datamodule, sets, track)
+        metrics = summarise(classifier, evaluated)
+        by_reference = None
+        if reference is not None:
+            move(reference, device)
+            outputs = _evaluate_sets(reference, datamodule, sets, track)
+            by_reference = {
+                name: reference_rule(of_set, REFERENCE_THRESHOLD)
+                for name, of_set in outputs.items()
+            }
+            metrics |= _reference_metrics(reference, by_reference)
+    if cfg.images_per_set:
+        write_report(evaluated, by_reference, classifier, sets, folder)
+    everything = {
+        **metrics,
+        "seconds/evaluate": round(time.perf_counter() - start, 3),
+        "checkpoint": str(path),
+        **provenance(classifier, precision),
+    }
+    write_metrics(folder, everything)
+    # The rate of each synthetic set is in the table of warnings already.
+    in_table = {f"{p}{name}/warned" for name in sets if name != TEST for p in ("", "reference/")}
+    shown = {name: value for name, value in everything.items() if name not in in_table}
     print_metrics(shown, title=f"evaluation {folder}")
 
 
-def _report(
-    cfg: DictConfig,
-    trainer: L.Trainer,
+def _check(cfg: DictConfig) -> None:
+    count = cfg.images_per_set
+    if not isinstance(count, int) or not 0 <= count <= MAX_ROWS:
+        raise FashionTransferError(
+            f"images_per_set must be a whole number from 0 to {MAX_ROWS}, got {count!r}"
+        )
+    if cfg.data.image_size != FROM_CHECKPOINT:
+        raise FashionTransferError(
+            f"data.image_size must be {FROM_CHECKPOINT} in an evaluation, got "
+            f"{cfg.data.image_size!r}: train another classifier for another size"
+        )
+
+
+def _check_data(classifier: Classifier, datamodule: ClassificationDataModule, path: Path) -> None:
+    """Checks that a data set is the one that a classifier was trained on."""
+    trained_on = _describe(classifier.class_names, classifier.preparation.name)
+    given = _describe(datamodule.class_names, datamodule.preparation)
+    if trained_on != given:
+        raise FashionTransferError(
+            f"{path} was trained on {trained_on}, and data={data_name()} has {given}: name the "
+            "data set it was trained on by data=NAME"
+        )
+
+
+def _describe(class_names: Sequence[str], preparation: str) -> str:
+    return f"{len(class_names)} classes ({', '.join(class_names)}) with preparation {preparation}"
+
+
+def _load_reference(cfg: DictConfig, classifier: Classifier) -> Classifier:
+    """Loads the classifier that the reference rule is measured with."""
+    options = cfg.model.backbone
+    with config_keys(cfg, "model.backbone"):
+        reference = load_classifier(cfg.reference, **options)
+    if _comparable(reference) != _comparable(classifier):
+        raise FashionTransferError(
+            f"reference={cfg.reference} was trained on another backbone, image size or data set: "
+            "train one like the checkpoint, with data.synthetic=null"
+        )
+    if reference.multi_item:
+        raise FashionTransferError(
+            f"reference={cfg.reference} was trained on composites, which the reference rule knows "
+            "nothing of: train one like it with data.synthetic=null"
+        )
+    return reference
+
+
+def _comparable(classifier: Classifier) -> tuple[Any, ...]:
+    """Returns what a classifier must share with its reference."""
+    return classifier.image_size, classifier.class_names, classifier.backbone.identity
+
+
+def _evaluate_sets(
     classifier: Classifier,
-    datamodule: FashionMNISTDataModule,
-    folder: Path,
-) -> dict[str, Any]:
-    """What warnings are worth on images of every kind, and beside it what the reference rule's."""
-    kinds = datamodule.kinds(cfg.kinds)
-    found = report.measure(classifier, datamodule, kinds)
-    told: dict[str, Any] = dict(report.numbers(found))
-    reference = None
-    if cfg.reference:
-        plain = load_classifier(cfg.reference, **cfg.model.backbone)
-        if (plain.image_size, plain.backbone.identity) != (
-            classifier.image_size,
-            classifier.backbone.identity,
-        ):
-            raise FashionTransferError(
-                f"reference={cfg.reference} was trained on another backbone or image size: train "
-                "one like the checkpoint, with data.composites=0 data.controls=0"
-            )
-        plain.backbone.settle(trainer.strategy.root_device)
-        reference = report.plain_rule(report.measure(plain, datamodule, kinds))
-        told |= {f"reference/{name}": value for name, value in report.numbers(reference).items()}
-    report.write(found, reference, classifier, datamodule, kinds, folder)
-    return told
+    datamodule: ClassificationDataModule,
+    sets: Mapping[str, ImageDataset],
+    track: Track,
+) -> dict[str, Evaluated]:
+    """Sends the images of every set through a classifier, once."""
+    return {
+        name: evaluate_set(classifier, track(datamodule.dataloader(dataset)))
+        for name, dataset in sets.items()
+    }
 
 
-def _of_one_kind(name: str) -> bool:
-    """Whether a metric is in the table of warnings already."""
-    parts = name.removeprefix("reference/").split("/")
-    kinds = ("multi", "control", "unfamiliar")
-    return len(parts) == 3 and parts[0] in kinds and parts[1] not in ("trained", "held_out")
+def _reference_metrics(
+    reference: Classifier, evaluated: Mapping[str, Evaluated]
+) -> dict[str, float]:
+    # The rule knows neither temperature nor OOD limit: a calibrator that was never fitted.
+    calibrator = Calibrator(len(reference.class_names))
+    test = single_item_metrics(
+        evaluated[TEST].outputs, reference.class_names, calibrator, REFERENCE_THRESHOLD
+    )
+    metrics = {f"test/{name}": value for name, value in test.items()}
+    metrics |= warning_metrics(evaluated)
+    return {f"reference/{name}": value for name, value in metrics.items()}

@@ -3,24 +3,37 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import lightning as L
+import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from fashion_transfer.commands.runs import interruptible, newest_checkpoint
-from fashion_transfer.data import PhotoDataset, find_images
+from fashion_transfer.commands.inference import (
+    checkpoint_path,
+    choose_device,
+    load,
+    move,
+    progress_bar,
+)
+from fashion_transfer.confidence import Prediction
+from fashion_transfer.data import Batch, ImageFileDataset, find_images, read_image
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.models import load_classifier
-from fashion_transfer.reporting import Answer, draw_gallery, print_answers, write_answers
+from fashion_transfer.models import Classifier
+from fashion_transfer.reporting import (
+    ImagePrediction,
+    prediction_gallery,
+    print_predictions,
+    save_figure,
+    write_predictions,
+)
 
 log = logging.getLogger(__name__)
 
 
 def predict(cfg: DictConfig, paths: Sequence[str] = ()) -> None:
-    """One prediction run as `conf/predict.yaml` describes it.
+    """Runs the prediction that `conf/predict.yaml` describes.
 
     Args:
         cfg: the composed configuration.
@@ -31,29 +44,54 @@ def predict(cfg: DictConfig, paths: Sequence[str] = ()) -> None:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     if not isinstance(cfg.batch_size, int) or cfg.batch_size < 1:
-        raise FashionTransferError(f"batch_size is {cfg.batch_size!r}: it must be at least 1")
+        raise FashionTransferError(
+            f"batch_size must be a whole number from 1, got {cfg.batch_size!r}"
+        )
+    device = choose_device(cfg.device)
     given = [cfg.input] if isinstance(cfg.input, str) else list(cfg.input or [])
     files = find_images([*paths, *map(str, given)])
-    path = cfg.ckpt_path or newest_checkpoint(Path(cfg.paths.logs))
+    path = checkpoint_path(cfg)
     log.info("predicting %d images with %s", len(files), path)
-    classifier = load_classifier(path, **cfg.policy, **cfg.model.backbone)
-    photos = PhotoDataset(files, classifier.image_size)
-    loader = DataLoader(photos, batch_size=cfg.batch_size)
-    trainer: L.Trainer = instantiate(cfg.trainer)
-    with interruptible(trainer):
-        batches = trainer.predict(classifier, loader)
-    assert batches is not None
-    predictions = [prediction for batch in batches for prediction in batch]
-    answers = [
-        Answer(file, prediction, photos.errors.get(position, ""))
-        for position, (file, prediction) in enumerate(zip(files, predictions, strict=True))
-    ]
-    write_answers(answers, folder / "predictions.csv")
-    draw_gallery(answers, folder / "gallery.png")
-    print_answers(answers)
-    print(f"written: {folder / 'predictions.csv'} and {folder / 'gallery.png'}")
-    if all(answer.error for answer in answers):
-        raise FashionTransferError(
-            f"none of {len(answers)} files could be read, such as {answers[0].path}: "
-            f"{answers[0].error}"
+    classifier = load(cfg, path)
+    move(classifier, device)
+    images = ImageFileDataset(files, classifier.preparation, classifier.image_size)
+    predictions = [
+        ImagePrediction(file, None if error else prediction, error)
+        for file, (prediction, error) in zip(
+            files, predict_files(classifier, images, cfg.batch_size, device), strict=True
         )
+    ]
+    write_predictions(predictions, folder / "predictions.csv")
+    save_figure(prediction_gallery(predictions, read_image), folder / "gallery.png")
+    print_predictions(predictions)
+    print(f"written: {folder / 'predictions.csv'} and {folder / 'gallery.png'}")
+    if all(image.error for image in predictions):
+        raise FashionTransferError(
+            f"none of {len(files)} files could be read, such as {files[0]}: {predictions[0].error}"
+        )
+
+
+@torch.no_grad()
+def predict_files(
+    classifier: Classifier, images: ImageFileDataset, batch_size: int, device: torch.device
+) -> list[tuple[Prediction, str]]:
+    """Returns the prediction for each file, and why it could not be read: empty if it could.
+
+    Args:
+        classifier: in eval mode, on the device.
+        images: the files. The prediction for an unreadable one is without meaning.
+        batch_size: images in memory at once.
+        device: where to compute.
+    """
+    # Without worker processes, so that the errors are collected in this one.
+    loader: DataLoader[Batch] = DataLoader(images, batch_size, collate_fn=_whole_batch)
+    predictions: list[Prediction] = []
+    with progress_bar("predicting", len(images)) as track:
+        for batch in track(loader):
+            predictions += classifier.decide(*classifier.outputs(batch.to(device)))
+    return [(p, images.errors.get(position, "")) for position, p in enumerate(predictions)]
+
+
+def _whole_batch(batch: Any) -> Any:
+    """Returns the batch itself: the dataset reads whole batches."""
+    return batch

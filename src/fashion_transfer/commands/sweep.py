@@ -4,7 +4,8 @@ import atexit
 import csv
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,40 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fashion_transfer.commands.runs import METRICS
-
-COLUMNS = ("val/accuracy", "test/accuracy", "seconds/fit")
+from fashion_transfer.commands.run_folders import METRICS
+from fashion_transfer.files import atomic_path
 
 Run = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """What runs are ranked by, and the metrics that their table shows.
+
+    Args:
+        metric: name in `metrics.json`; None: runs stay in their order.
+        mode: "min": the lowest comes first; "max": the highest.
+    """
+
+    metric: str | None = "val/loss"
+    mode: str = "min"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the metrics in the table."""
+        names = (self.metric, "val/accuracy", "test/accuracy", "seconds/fit")
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    def key(self, values: Run) -> float:
+        """Returns the key to sort by; runs without the metric come last."""
+        value = values.get(self.metric or "", float("inf"))
+        if isinstance(value, tuple):
+            value = value[0]  # the mean over seeds
+        return -value if self.mode == "max" and self.metric in values else float(value)
+
+
 class SweepSummary(Callback):
-    """Hydra's callback that writes `sweep.csv` after every job and prints it when all is over.
+    """Hydra's callback that writes `sweep.csv` after every job and prints it when all are over.
 
     It prints at the end of the process, since Hydra calls no hook after a sweep in which a job
     failed, and one that was interrupted over night is worth a table, too.
@@ -32,99 +58,115 @@ class SweepSummary(Callback):
 
     def __init__(self) -> None:
         self.folder: Path | None = None
+        self.ranking = Ranking()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Notes the folder to look at."""
+        """Notes the folder to look at, and what is best."""
         self.folder = Path(config.hydra.sweep.dir)
-        atexit.register(summarise, self.folder)
+        self.ranking = Ranking(config.monitor.metric, config.monitor.mode)
+        atexit.register(summarise, self.folder, self.ranking)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Writes what there is so far: the process may be killed during the next job."""
+        """Writes the runs so far: the process may be killed during the next job."""
         if self.folder is not None:  # one job alone has no table
-            write(self.folder, ranked(self.folder))
+            write(self.folder, ranked(self.folder, self.ranking), self.ranking)
 
 
-def summarise(folder: Path) -> None:
-    """Writes `sweep.csv`, a row a run, and prints it; runs that differ in their seed also as one.
+def summarise(folder: Path, ranking: Ranking) -> None:
+    """Writes `sweep.csv`, a row per run, and prints it, with means over seeds below.
 
     Args:
         folder: of the multirun.
+        ranking: the order of the rows, and their columns.
     """
-    runs = ranked(folder)
+    runs = ranked(folder, ranking)
     if not runs:
         return
-    write(folder, runs)
+    write(folder, runs, ranking)
     print(f"sweep {folder}")  # not as the table's title: a path must not be wrapped
-    _print(("job", "overrides"), runs)
-    if recipes := over_seeds(runs):
+    _print(("job", "overrides"), runs, ranking.columns)
+    if recipes := over_seeds(runs, ranking):
         print("mean ± standard deviation over seeds")
-        _print(("overrides", "seeds"), recipes)
+        _print(("overrides", "seeds"), recipes, ranking.columns)
     print(f"written: {folder / 'sweep.csv'}")
 
 
-def write(folder: Path, runs: Iterable[Run]) -> None:
+def write(folder: Path, runs: Iterable[Run], ranking: Ranking) -> None:
     """Writes `sweep.csv` into a folder, whole or not at all."""
-    scratch = folder / ".sweep.csv"
-    with scratch.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ("job", "overrides", *COLUMNS), extrasaction="ignore")
+    columns = ("job", "overrides", *ranking.columns)
+    with (
+        atomic_path(folder / "sweep.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(run | {"overrides": " ".join(run["overrides"])} for run in runs)
-    scratch.replace(folder / "sweep.csv")
 
 
-def ranked(folder: Path) -> list[Run]:
-    """The runs of a multirun, best first, without the overrides that all of them have."""
+def ranked(folder: Path, ranking: Ranking) -> list[Run]:
+    """Returns the runs of a multirun, best first, without the overrides that all of them have."""
     runs = [collect(file.parents[1]) for file in folder.glob("*/.hydra/overrides.yaml")]
-    # What all runs have in common tells none apart.
     shared = set.intersection(*(set(run["overrides"]) for run in runs)) if len(runs) > 1 else set()
     for run in runs:
         run["overrides"] = [o for o in run["overrides"] if o not in shared]
-    return sorted(runs, key=lambda run: (-run.get("val/accuracy", -1.0), run["job"].zfill(6)))
+    return sorted(runs, key=lambda run: (ranking.key(run), run["job"].zfill(6)))
 
 
 def collect(folder: Path) -> Run:
-    """The job number, overrides (a list) and metrics of a run; only the first two if it failed."""
+    """Returns job number, overrides (a list) and metrics; only the first two if it failed."""
     overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
     run = {"job": folder.name, "overrides": overrides}
     metrics = folder / METRICS
     return run | (json.loads(metrics.read_text()) if metrics.is_file() else {})
 
 
-def over_seeds(runs: Iterable[Run]) -> list[Run]:
-    """Finished runs that differ in nothing but `seed`, as one: mean and deviation, best first."""
-    recipes: dict[tuple[str, ...], list[Run]] = {}
+def over_seeds(runs: Iterable[Run], ranking: Ranking) -> list[Run]:
+    """Returns the finished runs that differ in nothing but `seed` as one, best first.
+
+    Each metric is a pair of mean and standard deviation.
+    """
+    groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        if any(column in run for column in COLUMNS):
+        if _finished(run, ranking.columns):
             rest = (o for o in run["overrides"] if o.lstrip("+").partition("=")[0] != "seed")
-            recipes.setdefault(tuple(rest), []).append(run)
-    found = []
-    for overrides, group in recipes.items():
+            groups.setdefault(tuple(rest), []).append(run)
+    recipes = []
+    for overrides, group in groups.items():
         if len(group) < 2:
             continue
-        columns = {name: [run[name] for run in group if name in run] for name in COLUMNS}
+        columns = {name: [run[name] for run in group if name in run] for name in ranking.columns}
         spread = {
             name: (statistics.mean(values), statistics.stdev(values))
             for name, values in columns.items()
             if len(values) > 1
         }
-        found.append({"overrides": overrides or ("all runs",), "seeds": str(len(group))} | spread)
-    return sorted(found, key=lambda recipe: -recipe.get("val/accuracy", (-1.0,))[0])
+        recipes.append({"overrides": overrides or ("all runs",), "seeds": str(len(group))} | spread)
+    return sorted(recipes, key=ranking.key)
 
 
-def _print(headings: tuple[str, ...], rows: Iterable[Run]) -> None:
+def _finished(run: Run, columns: Sequence[str]) -> bool:
+    return any(column in run for column in columns)
+
+
+def _print(headings: Sequence[str], rows: Iterable[Run], columns: Sequence[str]) -> None:
     table = Table()
-    for heading in (*headings, *COLUMNS):
+    for heading in (*headings, *columns):
         table.add_column(heading, justify="left" if heading == "overrides" else "right")
     for row in rows:
         cells = row | {"overrides": " ".join(row["overrides"])}
-        values = (_text(row, name) for name in COLUMNS)
+        values = (_text(row, name, columns) for name in columns)
         table.add_row(*(Text(cells[heading]) for heading in headings), *values)
     Console().print(table)
 
 
-def _text(row: Run, name: str) -> str:
+def _text(row: Run, name: str, columns: Sequence[str]) -> str:
     if name not in row:
-        return "" if any(column in row for column in COLUMNS) else "failed"
-    form = "{:.2%}" if "accuracy" in name else "{:.1f}"
+        return "" if _finished(row, columns) else "failed"
     values = row[name] if isinstance(row[name], tuple) else (row[name],)
-    return " ± ".join(map(form.format, values))
+    return " ± ".join(_number(name, value) for value in values)
+
+
+def _number(name: str, value: float) -> str:
+    if "accuracy" in name:
+        return f"{value:.2%}"
+    return f"{value:.1f}" if name.startswith("seconds/") else f"{value:.4f}"

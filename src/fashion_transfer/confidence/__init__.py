@@ -1,7 +1,18 @@
-"""Logits and probabilities in, decisions out; no Lightning, no files."""
+"""Logits in, calibrated probabilities and decisions out; no Lightning, no files."""
 
-from fashion_transfer.confidence.calibration import fit_temperature, fit_threshold
 from fashion_transfer.confidence.calibrator import Calibrator
-from fashion_transfer.confidence.policy import Prediction, ThresholdPolicy
+from fashion_transfer.confidence.checks import check_fraction
+from fashion_transfer.confidence.decision import REASONS, Prediction, accepted, decide
+from fashion_transfer.confidence.temperature import fit_temperature
+from fashion_transfer.confidence.threshold import fit_threshold
 
-__all__ = ["Calibrator", "Prediction", "ThresholdPolicy", "fit_temperature", "fit_threshold"]
+__all__ = [
+    "REASONS",
+    "Calibrator",
+    "Prediction",
+    "accepted",
+    "check_fraction",
+    "decide",
+    "fit_temperature",
+    "fit_threshold",
+]

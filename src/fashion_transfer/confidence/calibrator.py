@@ -1,91 +1,69 @@
-"""What validation images teach about confidence, kept in a checkpoint beside the head."""
-
-from typing import Any
+"""What validation images say about confidence; a checkpoint stores it beside the head."""
 
 import torch
 from torch import Tensor, nn
 
-from fashion_transfer.confidence import metrics
-from fashion_transfer.confidence.calibration import fit_temperature
+from fashion_transfer.confidence.metrics import confidence_and_correct
+from fashion_transfer.confidence.temperature import fit_temperature
 
-CAREFUL = 1.645
-"""Standard errors on the careful side: with 95 % certainty, confidence is not too high."""
+STANDARD_ERRORS = 1.645
+"""Lowers 1 / T to its one-sided 95 % confidence limit, so that confidence is rarely too high."""
 
-FAMILIAR = 0.99
-"""Of the validation images: the fraction that is not called unfamiliar."""
+OOD_QUANTILE = 0.99
+"""The fraction of validation images whose OOD score is within the limit."""
 
 
 class Calibrator(nn.Module):
-    """A temperature (Guo et al. 2017), and the distance from which an image is unfamiliar.
+    """A temperature, which calibrates logits, and the limit of the out-of-distribution score.
+
+    Guo et al. 2017, "On calibration of modern neural networks", section 4.2.
 
     Args:
-        num_classes: C; a logit beyond them is that of several items.
+        num_classes: C; a logit after those of the classes is the multi-item one.
 
     Attributes:
-        temperature: scalar; 1 until `fit`.
-        familiar: scalar, the largest familiar distance; infinite until `fit`.
-        validation: `confidence` and `right`, (N,), of the validation images; empty until `fit`.
+        temperature: float32, scalar; 1 until `fit`.
+        ood_limit: float32, scalar, the OOD score over which an image is out-of-distribution;
+            infinite until `fit`.
+        validation: `confidence` (float64) and `correct` (bool), both (N,), of the validation
+            images, as `fit_threshold` takes them; empty until `fit`.
     """
 
     temperature: Tensor
-    familiar: Tensor
+    ood_limit: Tensor
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.register_buffer("temperature", torch.ones(()))
-        self.register_buffer("familiar", torch.full((), torch.inf))
-        self.validation: dict[str, Any] = {}
+        self.register_buffer("ood_limit", torch.full((), torch.inf))
+        self.validation: dict[str, Tensor] = {}
 
-    def fit(self, logits: Tensor, labels: Tensor, distance: Tensor) -> None:
-        """Learns from validation images; from logits that are not finite, nothing.
+    def fit(self, logits: Tensor, labels: Tensor, ood_score: Tensor) -> None:
+        """Fits temperature and OOD limit to validation images; nothing if a logit is not finite.
 
         Args:
             logits: (N, C) or (N, C + 1).
             labels: int64, (N,).
-            distance: (N,), see `models.Classifier.examine`; 0 where it is not known.
+            ood_score: float, (N,), higher for images less like the training images; 0 for all
+                where it is unknown, which leaves the limit as it is.
         """
         if not logits.isfinite().all():
             return
-        self.temperature.fill_(fit_temperature(logits, labels, careful=CAREFUL))
-        if distance.any():
-            self.familiar.copy_(distance.quantile(FAMILIAR))
-        confidence, right = metrics.confidence_and_right(self.of_classes(logits), labels)
-        self.validation = {"confidence": confidence, "right": right}
+        temperature = fit_temperature(logits, labels, standard_errors=STANDARD_ERRORS)
+        self.temperature.fill_(temperature)
+        if ood_score.any():
+            self.ood_limit.copy_(ood_score.quantile(OOD_QUANTILE))
+        confidence, correct = confidence_and_correct(self.class_probabilities(logits), labels)
+        self.validation = {"confidence": confidence, "correct": correct}
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Calibrated probabilities, in the logits' shape: softmax(logits / temperature)."""
+        """Returns calibrated probabilities, softmax(logits / temperature), in the logits' shape."""
         return (logits / self.temperature).softmax(dim=1)
 
-    def of_classes(self, logits: Tensor) -> Tensor:
-        """The classes' calibrated probabilities, (N, C)."""
-        return self(logits)[:, : self.num_classes]
+    def class_probabilities(self, logits: Tensor) -> Tensor:
+        """Returns the calibrated probabilities of the classes alone, (N, C).
 
-    def measure(
-        self, logits: Tensor, labels: Tensor, distance: Tensor, threshold: float
-    ) -> dict[str, float]:
-        """What confidence is worth on images that nothing was fitted on, by name.
-
-        `_uncalibrated` is at temperature 1; `warned` is the fraction with a confidence under the
-        threshold or unfamiliar, `selective_accuracy` the accuracy of the others, if there are any.
+        A row sums to 1 less the probability of a multi-item image.
         """
-        measured: dict[str, float] = {}
-        raw = logits.softmax(dim=1)[:, : self.num_classes]
-        for probabilities, name in ((self.of_classes(logits), ""), (raw, "_uncalibrated")):
-            measured |= {
-                f"ece{name}": metrics.ece(probabilities, labels),
-                f"adaptive_ece{name}": metrics.adaptive_ece(probabilities, labels),
-                f"nll{name}": metrics.nll(probabilities, labels),
-                f"brier{name}": metrics.brier(probabilities, labels),
-            }
-        confidence, right = metrics.confidence_and_right(self.of_classes(logits), labels)
-        sure = (confidence >= threshold) & (distance <= self.familiar).cpu()
-        sure |= torch.tensor(threshold == 0)  # which never warns
-        if sure.any():
-            measured["selective_accuracy"] = float(right[sure].double().mean())
-        return measured | {
-            "aurc": metrics.aurc(confidence, right),
-            "warned": 1 - float(sure.double().mean()),
-            "temperature": float(self.temperature),
-            "threshold": threshold,
-        }
+        return self.forward(logits)[:, : self.num_classes]

@@ -1,43 +1,54 @@
-"""How good probabilities are, and how well confidence tells right answers from wrong ones.
+"""How good probabilities are, and how well confidence tells correct predictions from wrong ones.
 
-Rows of probabilities may sum to less than 1: what is missing is the probability of several items.
-Confidence is a row's maximum as it stands, and no row is ever rescaled. All is computed in float64,
-on the CPU.
+Rows of probabilities may sum to less than 1: the rest is the probability of a multi-item image.
+Confidence is the maximum of a row as it is; no row is rescaled. Everything is computed in float64,
+on the CPU. Arguments of impossible values or shapes raise `ArgumentError`.
 """
 
+import numpy as np
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
+from torchmetrics.functional.classification import binary_calibration_error
 
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.confidence.checks import check_rows
+from fashion_transfer.errors import ArgumentError
 
 BINS = 15
-ROUNDING = 1e-2  # of a probability, or of a row's sum: half precision rounds by as much
+"""Bins of the calibration errors, as in Guo et al. 2017."""
+
+ROUNDING = 1e-2
+"""Tolerance of a probability, or of the sum of a row: half precision rounds by as much."""
 
 
 def ece(probabilities: Tensor, labels: Tensor) -> float:
-    """`calibration_error` of (N, C) probabilities and (N,) labels."""
-    return calibration_error(*confidence_and_right(probabilities, labels))
-
-
-def adaptive_ece(probabilities: Tensor, labels: Tensor) -> float:
-    """Expected calibration error over `BINS` bins of equally many images, or nearly.
-
-    Nguyen & O'Connor 2015, "Posterior calibration and exploratory analysis for natural language
-    processing models", section 4.1; Nixon et al. 2019, "Measuring calibration in deep learning",
-    section 4. Images of one confidence share their mean accuracy, so their order means nothing.
+    """Returns the expected calibration error, see `calibration_error`.
 
     Args:
         probabilities: (N, C).
         labels: whole numbers, (N,).
     """
-    confidence, right = _ranked(*confidence_and_right(probabilities, labels))
-    gaps = [part.sum().abs() for part in (right - confidence).tensor_split(BINS)]
-    return float(sum(gaps) / len(right))
+    return calibration_error(*confidence_and_correct(probabilities, labels))
+
+
+def adaptive_ece(probabilities: Tensor, labels: Tensor) -> float:
+    """Returns the expected calibration error over `BINS` bins of equally many images, or nearly.
+
+    Nguyen & O'Connor 2015, "Posterior calibration and exploratory analysis for natural language
+    processing models", section 4.1; Nixon et al. 2019, "Measuring calibration in deep learning",
+    section 4. Images of equal confidence share their mean accuracy, so their order does not matter.
+
+    Args:
+        probabilities: (N, C).
+        labels: whole numbers, (N,).
+    """
+    confidence, accuracy = _ranked(*confidence_and_correct(probabilities, labels))
+    gaps = [part.sum().abs() for part in (accuracy - confidence).tensor_split(BINS)]
+    return float(sum(gaps) / len(accuracy))
 
 
 def nll(probabilities: Tensor, labels: Tensor) -> float:
-    """Mean negative log-likelihood of the labels in nats: -log p[label], p at least the tiniest.
+    """Returns the mean negative log-likelihood of the labels in nats, -log p[label].
 
     A probability that was rounded to 0 counts as the smallest normal number of its type, so that
     the mean is finite.
@@ -47,146 +58,166 @@ def nll(probabilities: Tensor, labels: Tensor) -> float:
         labels: whole numbers, (N,).
     """
     rows = _checked(probabilities, labels)
-    tiniest = torch.finfo(probabilities.dtype).tiny
-    return float(-rows.gather(1, labels.cpu().long()[:, None]).clamp(min=tiniest).log().mean())
+    smallest = torch.finfo(probabilities.dtype).tiny
+    return float(-rows.gather(1, labels.cpu().long()[:, None]).clamp(min=smallest).log().mean())
 
 
 def brier(probabilities: Tensor, labels: Tensor) -> float:
-    """Mean over images of the summed squared error, 0 to 2; what is missing is a class too.
+    """Returns the Brier score, the mean over images of the summed squared error, 0 to 2.
 
-    Brier 1950, "Verification of forecasts expressed in terms of probability": over the C classes,
-    and the probability that a row lacks to 1, which should be 0.
+    Brier 1950, "Verification of forecasts expressed in terms of probability". What a row lacks to 1
+    is one more class, whose probability should be 0.
 
     Args:
         probabilities: (N, C).
         labels: whole numbers, (N,).
     """
     rows = _checked(probabilities, labels)
-    wanted = torch.nn.functional.one_hot(labels.cpu().long(), rows.shape[1])
-    return float(((rows - wanted).square().sum(1) + (1 - rows.sum(1)).square()).mean())
+    targets = torch.nn.functional.one_hot(labels.cpu().long(), rows.shape[1])
+    return float(((rows - targets).square().sum(1) + (1 - rows.sum(1)).square()).mean())
 
 
-def confidence_and_right(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row's maximum, float64, (N,), and whether it is at the label, bool, (N,).
+def confidence_and_correct(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns each row's maximum, and whether it is at the label.
+
+    Args:
+        probabilities: (N, C).
+        labels: whole numbers, (N,).
+
+    Returns:
+        Confidence, float64, (N,), and correct, bool, (N,).
 
     Raises:
-        FashionTransferError: shapes or labels that do not fit, no images, or no probabilities.
+        ArgumentError: the shapes or labels do not match, there are no images, or the rows are not
+            probabilities.
     """
-    confidence, told = _checked(probabilities, labels).max(1)
-    return confidence, told == labels.cpu()
+    confidence, predicted = _checked(probabilities, labels).max(1)
+    return confidence, predicted == labels.cpu()
 
 
-def calibration_error(confidence: Tensor, right: Tensor) -> float:
-    """Expected calibration error (ECE), 0 to 1, over `BINS` bins of equal width.
+def calibration_error(confidence: Tensor, correct: Tensor) -> float:
+    """Returns the expected calibration error (ECE), 0 to 1, over `BINS` bins of equal width.
 
     Guo et al. 2017, "On calibration of modern neural networks", section 2.
 
     Args:
         confidence: (N,), 0 to 1.
-        right: bool, (N,).
+        correct: bool, (N,).
     """
-    confidence = _paired(confidence, right)
-    _within(confidence)
+    confidence = _paired(confidence, correct)
+    _check_range("confidence", confidence)
     # torchmetrics takes the sigmoid of all where one is over 1, and has a bin more for 1 itself.
     inside = confidence.clamp(0, 1 - torch.finfo(confidence.dtype).eps)
-    return float(binary_calibration_error(inside, right.cpu().long(), n_bins=BINS, norm="l1"))
+    return float(binary_calibration_error(inside, correct.cpu().long(), n_bins=BINS, norm="l1"))
 
 
-def risk_coverage(confidence: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """The risk–coverage curve: the error among the k most confident answers, k from 1 to N.
+def risk_coverage(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the risk–coverage curve: the error of the k most confident predictions, k = 1 to N.
 
     Geifman & El-Yaniv 2017, "Selective classification for deep neural networks", section 2. Among
-    answers of one confidence it is what a random order gives on average.
+    predictions of equal confidence it is the mean over all their orders.
 
     Args:
         confidence: (N,), any scale.
-        right: bool, (N,).
+        correct: bool, (N,).
 
     Returns:
-        Coverage k / N and risk, both float64, (N,), from the most confident answer on.
+        Coverage k / N and risk, both float64, (N,), starting with the most confident prediction.
     """
-    _, ranked = _ranked(_paired(confidence, right), right.cpu())
-    counts = torch.arange(1, len(ranked) + 1, dtype=torch.float64)
-    return counts / len(ranked), (1 - ranked).cumsum(0).clamp(min=0) / counts
+    _, accuracy = _ranked(_paired(confidence, correct), correct.cpu())
+    counts = torch.arange(1, len(accuracy) + 1, dtype=torch.float64)
+    return counts / len(accuracy), (1 - accuracy).cumsum(0).clamp(min=0) / counts
 
 
-def aurc(confidence: Tensor, right: Tensor) -> float:
-    """Area under the risk–coverage curve: the mean risk over all N coverages; 0 is best.
+def aurc(confidence: Tensor, correct: Tensor) -> float:
+    """Returns the area under the risk–coverage curve: the mean risk over all N coverages.
 
     Geifman et al. 2019, "Bias-reduced uncertainty estimation for deep neural classifiers",
-    section 3.
+    section 3. 0 is best.
+
+    Args:
+        confidence: (N,), any scale.
+        correct: bool, (N,).
     """
-    return float(risk_coverage(confidence, right)[1].mean())
+    return float(risk_coverage(confidence, correct)[1].mean())
 
 
-def selective_accuracy(confidence: Tensor, right: Tensor, threshold: float) -> float:
-    """Accuracy of the answers of confidence `threshold` or more; nan where there are none."""
-    answered = _paired(confidence, right) >= threshold
-    return float(right.cpu()[answered].double().mean())
+def selective_accuracy(correct: Tensor, accepted: Tensor) -> float:
+    """Returns the accuracy of the accepted predictions; nan where none is accepted.
+
+    Args:
+        correct: bool, (N,).
+        accepted: bool, (N,), see `decision.accepted`.
+    """
+    if correct.shape != accepted.shape or {correct.dtype, accepted.dtype} != {torch.bool}:
+        raise ArgumentError(
+            "accepted",
+            f"and correct must be bool (N,), got {accepted.dtype} {tuple(accepted.shape)} and "
+            f"{correct.dtype} {tuple(correct.shape)}",
+        )
+    return float(correct.cpu()[accepted.cpu()].double().mean())
 
 
 def auroc(positive_scores: Tensor, negative_scores: Tensor) -> float:
-    """Probability that a positive image scores higher than a negative one; a tie counts half.
+    """Returns the area under the ROC curve.
+
+    It is the probability that a positive image scores higher than a negative one; a tie counts
+    half (Hanley & McNeil 1982, "The meaning and use of the area under a receiver operating
+    characteristic (ROC) curve").
 
     Args:
-        positive_scores: (P,), any scale, higher where it is more surely positive.
+        positive_scores: (P,), any scale, higher for images more likely to be positive.
         negative_scores: (N,).
+
+    Raises:
+        ArgumentError: one of them is empty or has a nan.
     """
-    scores = torch.cat(
-        [scores.flatten().cpu().double() for scores in (positive_scores, negative_scores)]
-    )
-    found = f"{positive_scores.numel()} positive and {negative_scores.numel()} negative scores"
-    if not positive_scores.numel() or not negative_scores.numel():
-        raise FashionTransferError(f"{found}: give at least one of each")
-    if scores.isnan().any():
-        raise FashionTransferError(f"{found} with {int(scores.isnan().sum())} nan: leave those out")
-    # Ranks from 0 to 1: of other scores torchmetrics takes the sigmoid, which makes large ones tie.
-    values, ranks = scores.unique(return_inverse=True)
-    target = torch.arange(len(scores)) < positive_scores.numel()
-    return float(binary_auroc(ranks.double() / len(values), target.long()))
+    sides = {"positive_scores": positive_scores, "negative_scores": negative_scores}
+    for name, side in sides.items():
+        if not side.numel() or side.isnan().any():
+            got = f"{side.numel()} with {int(side.isnan().sum())} nan"
+            raise ArgumentError(name, f"must be at least one score, none of them nan, got {got}")
+    scores = torch.cat([side.detach().flatten().cpu().double() for side in sides.values()])
+    # Ranks stand in for the scores: scikit-learn refuses infinite ones.
+    ranks = np.unique(scores.numpy(), return_inverse=True)[1]
+    positive = np.arange(len(ranks)) < positive_scores.numel()
+    return float(roc_auc_score(positive, ranks))
 
 
-def _ranked(confidence: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Both by falling confidence, float64; equal confidences share their mean of `right`."""
-    values, place, counts = confidence.unique(return_inverse=True, return_counts=True)
-    hits = torch.zeros_like(values, dtype=torch.float64).index_add_(0, place, right.double())
+def _ranked(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """Sorts by falling confidence; both float64, (N,), equal confidences share their accuracy."""
+    values, place, counts = torch.unique(confidence, return_inverse=True, return_counts=True)
+    hits = torch.zeros_like(values, dtype=torch.float64).index_add_(0, place, correct.double())
     order = place.argsort(descending=True)
     return confidence[order], (hits / counts)[place][order]
 
 
 def _checked(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """The probabilities in float64, once they and the labels have been found to fit."""
-    shapes = f"probabilities are {tuple(probabilities.shape)} and labels {tuple(labels.shape)}"
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
-        raise FashionTransferError(f"{shapes}: give (N, C) and (N,)")
-    if not probabilities.numel():
-        raise FashionTransferError(f"{shapes}: give at least one image and one class")
-    if labels.is_floating_point() or labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        found = f"labels are {labels.dtype} from {labels.min()} to {labels.max()}"
-        top = probabilities.shape[1] - 1
-        raise FashionTransferError(f"{found}: they must be whole numbers from 0 to {top}")
+    """Returns the probabilities in float64, (N, C), if they are possible and match the labels."""
+    check_rows("probabilities", probabilities, labels)
     rows = probabilities.detach().cpu().double()
-    _within(rows)
-    if (most := float(rows.sum(1).max())) > 1 + ROUNDING:
-        raise FashionTransferError(f"a row sums to {most:.4g}: probabilities sum to 1 at most")
+    _check_range("probabilities", rows)
+    if (highest := float(rows.sum(1).max())) > 1 + ROUNDING:
+        raise ArgumentError("probabilities", f"must sum to at most 1 in a row, got {highest:.4g}")
     return rows
 
 
-def _within(values: Tensor) -> None:
+def _check_range(name: str, values: Tensor) -> None:
     low, high = float(values.min()), float(values.max())
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):
-        found = f"probabilities are from {low:.4g} to {high:.4g}"
-        raise FashionTransferError(f"{found}: they must be from 0 to 1, so apply softmax to logits")
+        message = f"must be from 0 to 1, got {low:.4g} to {high:.4g}: apply softmax to logits"
+        raise ArgumentError(name, message)
 
 
-def _paired(confidence: Tensor, right: Tensor) -> Tensor:
-    """The confidence in float64, once it has been found to fit `right`."""
-    found = f"confidence is {tuple(confidence.shape)}, right {right.dtype} {tuple(right.shape)}"
-    if confidence.ndim != 1 or right.shape != confidence.shape or right.dtype != torch.bool:
-        raise FashionTransferError(f"{found}: give (N,) floats and (N,) bool")
-    if not len(right):
-        raise FashionTransferError(f"{found}: give at least one answer")
-    if confidence.isnan().any():
-        broken = int(confidence.isnan().sum())
-        raise FashionTransferError(f"confidence has {broken} nan: look for what went wrong before")
+def _paired(confidence: Tensor, correct: Tensor) -> Tensor:
+    """Returns the confidence in float64, (N,), if it matches `correct`."""
+    shapes = confidence.ndim == 1 and confidence.shape == correct.shape and len(confidence) > 0
+    if not shapes or correct.dtype != torch.bool:
+        raise ArgumentError(
+            "confidence",
+            "must be float (N,) and correct bool (N,), of at least one image, got "
+            f"{tuple(confidence.shape)} and {correct.dtype} {tuple(correct.shape)}",
+        )
+    if broken := int(confidence.isnan().sum()):
+        raise ArgumentError("confidence", f"must be numbers, got {broken} nan of {len(confidence)}")
     return confidence.detach().cpu().double()

@@ -1,34 +1,30 @@
-"""Where pixels come from: sources, the balanced subset, views, photos, composites."""
+"""Where images and labels come from: data sets, their splits, views and preparation."""
 
-from fashion_transfer.data.composites import (
-    HELD_OUT_LAYOUTS,
-    LAYOUTS,
-    TRAINED_LAYOUTS,
-    Composites,
-    compose,
-)
-from fashion_transfer.data.datamodule import FashionMNISTDataModule
-from fashion_transfer.data.datasets import Batch
-from fashion_transfer.data.made import MadeDataset
-from fashion_transfer.data.photos import PhotoDataset, find_images, read_image
-from fashion_transfer.data.sources import CLASSES
+from fashion_transfer.data.augmentation import Augmentation, render, view_matrices
+from fashion_transfer.data.batch import Batch, Images, Split
+from fashion_transfer.data.datamodule import ClassificationDataModule
+from fashion_transfer.data.datasets import ConcatDataset, ImageDataset, input_images
+from fashion_transfer.data.fashion_mnist import FashionMNISTDataModule
+from fashion_transfer.data.image_files import ImageFileDataset, find_images, read_image
+from fashion_transfer.data.preparation import PREPARATIONS, Preparation, get_preparation
 from fashion_transfer.data.subset import balanced_subset
-from fashion_transfer.data.views import Augmentation, render, view_matrices
 
 __all__ = [
-    "CLASSES",
-    "HELD_OUT_LAYOUTS",
-    "LAYOUTS",
-    "TRAINED_LAYOUTS",
+    "PREPARATIONS",
     "Augmentation",
     "Batch",
-    "Composites",
+    "ClassificationDataModule",
+    "ConcatDataset",
     "FashionMNISTDataModule",
-    "MadeDataset",
-    "PhotoDataset",
+    "ImageDataset",
+    "ImageFileDataset",
+    "Images",
+    "Preparation",
+    "Split",
     "balanced_subset",
-    "compose",
     "find_images",
+    "get_preparation",
+    "input_images",
     "read_image",
     "render",
     "view_matrices",

@@ -1,126 +1,202 @@
-"""Batches of a subset: which images, in which order, under which views."""
+"""Datasets that give whole batches: images of a split, or their cached features."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from fashion_transfer.data.sources import Split
-from fashion_transfer.data.views import Augmentation, view_matrices
+from fashion_transfer.data.augmentation import Augmentation, render, view_matrices
+from fashion_transfer.data.batch import Batch, Split, concatenate
+from fashion_transfer.data.preparation import Preparation
 
-Batch = dict[str, Any]
-"""What a batch holds, by name: `labels` (B,) int64, and `features` (B, D) float32, or `maps`
-likewise (what is kept of images where the backbone's last stage learns), or
-`images` (B, C, S, S) float32 in [0, 1]."""
+Item = int | tuple[int, int]
+"""A position in a dataset, or a position and a view number; a position alone means view 0."""
 
 
-class Features(Protocol):
-    """Kept features of the images of one file under one view number.
+class CachedFeatures(Protocol):
+    """Features of the images of one source under one view number (see `features.FeatureTable`).
 
     Attributes:
-        kind: what they are called in a batch.
+        batch_field: the field of `Batch` they go into: "features" or "maps".
     """
 
-    kind: str
+    batch_field: str
 
-    def gather(self, indices: np.ndarray) -> Tensor:
-        """Features of the images at `indices` in their file: float32, (B, D)."""
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """Features by row of the source: float32, (B, D)."""
 
 
-class ViewDataset(Dataset[Batch]):
-    """Some images of one file, by (position, view number), fetched by whole batches.
+class ImageDataset(Dataset[Batch]):
+    """The images of a split, prepared and resized, or what was cached of them.
 
-    A plain position stands for view 0, the clean image, so that any ordinary sampler works.
+    It is picklable if the split's images are, so worker processes may be spawned.
 
     Args:
-        split: the file pair.
-        indices: which of its images, int64.
-        augmentation: what views other than 0 may do.
-        view_seed: seed of the views.
+        split: labels and images.
+        preparation: from a decoded image to what the backbone sees.
+        image_size: height and width of the backbone's input, pixels.
+        augmentation: ranges of the views other than 0; None: every view is the clean image.
+        view_seed: of the views.
 
     Attributes:
-        features: of each kept view, by number; empty: batches hold pixels.
-        fresh: views other than 0 are never kept, so their batches hold pixels.
+        features: cached features, one entry per cached view; empty: batches hold images.
+        fresh: views other than 0 are not cached, so their batches hold images.
     """
 
     def __init__(
         self,
         split: Split,
-        indices: np.ndarray,
-        augmentation: Augmentation,
-        view_seed: int,
+        preparation: Preparation,
+        image_size: int,
+        augmentation: Augmentation | None = None,
+        view_seed: int = 0,
     ) -> None:
         self.split = split
-        self.indices = indices
+        self.preparation = preparation
+        self.image_size = image_size
         self.augmentation = augmentation
         self.view_seed = view_seed
-        self.features: list[Features] = []
+        self.features: list[CachedFeatures] = []
         self.fresh = False
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.split)
 
-    def __getitem__(self, item: int | tuple[int, int]) -> Batch:
+    def __getitem__(self, item: Item) -> Batch:
         return self.__getitems__([item])
 
-    def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> Batch:
-        """A batch of `labels` with `features`, or with uint8 `pixels` (B, 28, 28) and `matrices`.
-
-        The datamodule renders pixels to images once they are on the device.
-        """
-        pairs = np.array([item if isinstance(item, tuple) else (item, 0) for item in items])
-        indices, views = self.indices[pairs[:, 0]], pairs[:, 1]
-        batch: Batch = {"labels": torch.from_numpy(self.split.labels[indices])}
+    def __getitems__(self, items: Sequence[Item]) -> Batch:
+        """A batch of the images at some positions, in their order, with labels."""
+        positions, views = split_items(items)
+        if self.augmentation is None:
+            views = np.zeros_like(views)
+        labels = torch.from_numpy(self.split.labels[positions])
+        rows = self.split.rows[positions]
         if self.features and not (self.fresh and views.any()):
-            return batch | {self.features[0].kind: self._gather(indices, views)}
-        batch["pixels"] = torch.from_numpy(self.split.images[indices])
-        if views.any():
-            batch["matrices"] = view_matrices(indices, views, self.augmentation, self.view_seed)
-        return batch
+            field = self.features[0].batch_field
+            return Batch(labels=labels, **{field: self._gather(rows, views)})
+        images = input_images(
+            self.split.read(rows), self.preparation, self.image_size, self._matrices(rows, views)
+        )
+        return Batch(labels=labels, images=images)
 
-    def _gather(self, indices: np.ndarray, views: np.ndarray) -> Tensor:
+    def inputs(self, view: int, rows: np.ndarray, device: torch.device) -> Tensor:
+        """The backbone's input for one view of some rows: float32, (B, C, S, S), on a device."""
+        matrices = self._matrices(rows, np.full(len(rows), view))
+        images = self.split.read(rows)
+        return input_images(images, self.preparation, self.image_size, matrices, device)
+
+    def key(self, view: int) -> dict[str, Any]:
+        """All that determines `inputs` of a view, as JSON types; part of the key of its features.
+
+        A clean image does not depend on the augmentation, so its key does not name it.
+        """
+        key: dict[str, Any] = {
+            "split": self.split.fingerprint,
+            "preparation": f"{self.preparation.name}/{self.preparation.version}",
+            "image_size": self.image_size,
+            "view": view if self.augmentation else 0,
+        }
+        if key["view"] and self.augmentation:
+            key |= {"view_seed": self.view_seed, **asdict(self.augmentation)}
+        return key
+
+    def _matrices(self, rows: np.ndarray, views: np.ndarray) -> Tensor | None:
+        if self.augmentation is None or not views.any():
+            return None
+        return view_matrices(rows, views, self.augmentation, self.view_seed)
+
+    def _gather(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
         if not views.any():
-            return self.features[0].gather(indices)
-        first = self.features[0].gather(indices[:1])
-        gathered = first.new_empty(len(indices), first.shape[1])
+            return self.features[0].gather(rows)
+        first = self.features[0].gather(rows[:1])
+        gathered = first.new_empty(len(rows), first.shape[1])
         for view in np.unique(views):
             chosen = np.flatnonzero(views == view)
-            gathered[chosen] = self.features[view].gather(indices[chosen])
+            gathered[chosen] = self.features[view].gather(rows[chosen])
         return gathered
 
 
-class ViewSampler(Sampler[tuple[int, int]]):
-    """Every position once, in an order and with a view drawn from (seed, epoch) alone.
+class ConcatDataset(Dataset[Batch]):
+    """Several datasets as one: the positions of the second follow those of the first.
 
-    Lightning calls `set_epoch`; so a resumed run draws what one that never stopped would have.
+    Unlike `torch.utils.data.ConcatDataset` it fetches whole batches.
 
     Args:
-        size: how many images.
-        views: how many views to draw from; None: epoch e takes view e + 1, which no other does.
-        seed: of the draw.
+        datasets: each fetched by positions and view numbers.
     """
 
-    def __init__(self, size: int, views: int | None, seed: int = 0) -> None:
-        self.size = size
-        self.views = views
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Names the epoch that the next iteration draws for."""
-        self.epoch = epoch
+    def __init__(self, datasets: Sequence[ImageDataset]) -> None:
+        self.datasets = tuple(datasets)
+        self.ends = np.cumsum([len(dataset) for dataset in datasets])
 
     def __len__(self) -> int:
-        return self.size
+        return int(self.ends[-1])
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(self.size)
-        if self.views is None:
-            views = np.full(self.size, self.epoch + 1)
-        else:
-            views = generator.integers(0, self.views, self.size)
-        return zip(order.tolist(), views.tolist(), strict=True)
+    def __getitem__(self, item: Item) -> Batch:
+        return self.__getitems__([item])
+
+    def __getitems__(self, items: Sequence[Item]) -> Batch:
+        """A batch with the images of the first dataset first, then the second's, and so on."""
+        positions, views = split_items(items)
+        numbers = np.searchsorted(self.ends, positions, side="right")
+        parts = []
+        for number in np.unique(numbers):
+            chosen = numbers == number
+            start = self.ends[number - 1] if number else 0
+            pairs = zip(positions[chosen] - start, views[chosen], strict=True)
+            parts.append(self.datasets[number].__getitems__([(int(p), int(v)) for p, v in pairs]))
+        return concatenate(parts)
+
+
+def input_images(
+    images: Sequence[np.ndarray],
+    preparation: Preparation,
+    size: int,
+    matrices: Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """The backbone's input for decoded images: prepared, resized, as one batch on a device.
+
+    Args:
+        images: each uint8, (C, h, w), C 1 or 3, of any size.
+        preparation: applied to each.
+        size: height and width of the output in pixels.
+        matrices: of the views (see `augmentation.view_matrices`); None: clean images.
+        device: where images are resized: what travels there is bytes at their own size.
+
+    Returns:
+        float32, (B, C, size, size), in [0, 1]; C is 1 if all images are grey, else 3.
+    """
+    device = torch.device(device)
+    prepared = [torch.from_numpy(np.ascontiguousarray(preparation(image))) for image in images]
+    if len({image.shape for image in prepared}) == 1:
+        return render(_send(torch.stack(prepared), device), size, _send(matrices, device))
+    rendered = [
+        render(_send(image[None], device), size, _send(_row(matrices, number), device))
+        for number, image in enumerate(prepared)
+    ]
+    channels = max(image.shape[1] for image in rendered)
+    return torch.cat([image.expand(-1, channels, -1, -1) for image in rendered])
+
+
+def split_items(items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and view numbers, each int64, (B,)."""
+    pairs = np.array([item if isinstance(item, tuple) else (item, 0) for item in items], np.int64)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _row(matrices: Tensor | None, number: int) -> Tensor | None:
+    return None if matrices is None else matrices[number : number + 1]
+
+
+def _send(tensor: Any, device: torch.device) -> Any:
+    if tensor is None or device.type == "cpu":
+        return tensor
+    # Pinned, a copy to a GPU does not wait for the passes before it.
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=device.type == "cuda")

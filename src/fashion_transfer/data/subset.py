@@ -1,67 +1,68 @@
 """The balanced subset: the same number of training images of each class."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from fashion_transfer.data.sources import CLASSES
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.errors import ArgumentError
 
 
 def balanced_subset(
     labels: np.ndarray,
+    class_names: Sequence[str],
     images_per_class: int | Literal["all"] = 500,
     selection: Literal["first", "random"] = "first",
     seed: int = 0,
     val_per_class: int = 100,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Chooses training and validation images from the training file, disjoint by construction.
+    """Chooses training and validation images, disjoint by construction.
 
-    Validation is the last `val_per_class` images of each class in file order, whatever the
-    subset, so that runs with different subsets stay comparable. The subset comes from the rest.
+    Validation is the last `val_per_class` images of each class in file order and does not depend
+    on the subset, so that runs with different subsets stay comparable.
 
     Args:
-        labels: int64, (N,), of the whole training file.
-        images_per_class: how many of each class; "all" is all that validation leaves.
+        labels: int64, (N,), of all training images.
+        class_names: by label.
+        images_per_class: size of the subset per class; "all" takes what validation leaves.
         selection: "first" in file order, as the reference notebook took them, or "random".
-        seed: draws the random selection.
-        val_per_class: validation images of each class.
+        seed: of the random selection.
+        val_per_class: validation images per class.
 
     Returns:
-        Indices into the training file of the subset and of validation, int64, each ascending.
+        Rows of the subset and of validation, int64, each ascending.
 
     Raises:
-        FashionTransferError: a value is not possible, or a class has fewer images than asked for.
+        ArgumentError: a value is not possible, or a class has fewer images than asked for.
     """
     if selection not in ("first", "random"):
-        raise FashionTransferError(
-            f"data.selection is {selection!r}: it must be 'first' or 'random'"
-        )
+        raise ArgumentError("selection", f"must be 'first' or 'random', got {selection!r}")
     if images_per_class != "all" and (
         not isinstance(images_per_class, int) or images_per_class < 1
     ):
-        raise FashionTransferError(
-            f"data.images_per_class is {images_per_class!r}: it must be a whole number from 1, "
-            "or 'all'"
+        raise ArgumentError(
+            "images_per_class",
+            f"must be a whole number from 1, or 'all', got {images_per_class!r}",
         )
-    if val_per_class < 0:
-        raise FashionTransferError(
-            f"data.val_per_class is {val_per_class}: it must not be negative"
+    if not isinstance(val_per_class, int) or val_per_class < 0:
+        raise ArgumentError(
+            "val_per_class", f"must be a whole number from 0, got {val_per_class!r}"
         )
     subset, validation = [], []
-    for label, name in enumerate(CLASSES):
-        of_class = np.flatnonzero(labels == label)
-        split = len(of_class) - val_per_class
-        rest = of_class[: max(split, 0)]
-        count = len(rest) if images_per_class == "all" else images_per_class
-        if split < 1 or count > len(rest):
-            raise FashionTransferError(
-                f"data.images_per_class={images_per_class} asks for more than there is: class "
-                f"{name} has {len(rest)} training images beside {val_per_class} for validation"
+    for label, name in enumerate(class_names):
+        rows = np.flatnonzero(labels == label)
+        end = len(rows) - val_per_class
+        available = rows[: max(end, 0)]
+        count = len(available) if images_per_class == "all" else images_per_class
+        if end < 1 or count > len(available):
+            raise ArgumentError(
+                "images_per_class",
+                f"is {images_per_class}, more than there are: class {name} has "
+                f"{len(available)} training images beside {val_per_class} for validation",
             )
         if selection == "random":
-            # One generator a class: more images of a class keep the ones drawn before.
-            rest = np.random.default_rng([seed, label]).permutation(rest)
-        subset.append(rest[:count])
-        validation.append(of_class[split:])
+            # One generator per class: a larger subset contains the smaller one.
+            available = np.random.default_rng([seed, label]).permutation(available)
+        subset.append(available[:count])
+        validation.append(rows[end:])
     return np.sort(np.concatenate(subset)), np.sort(np.concatenate(validation))

@@ -1,8 +1,16 @@
-"""The frozen backbone, its weights, and the store that keeps what it computed."""
+"""The frozen backbone, its weights, and the store of what it computed."""
 
 from fashion_transfer.features.backbone import Backbone
 from fashion_transfer.features.extractor import Extractor
 from fashion_transfer.features.store import FeatureStore, FeatureTable
+from fashion_transfer.features.trainable_stage import TrainableStage
 from fashion_transfer.features.weights import load_weights
 
-__all__ = ["Backbone", "Extractor", "FeatureStore", "FeatureTable", "load_weights"]
+__all__ = [
+    "Backbone",
+    "Extractor",
+    "FeatureStore",
+    "FeatureTable",
+    "TrainableStage",
+    "load_weights",
+]

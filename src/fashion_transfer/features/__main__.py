@@ -1,4 +1,4 @@
-"""`python -m fashion_transfer.features NAME`: gets torchvision's weights, or says why not."""
+"""`python -m fashion_transfer.features NAME`: gets torchvision's ResNet50 weights of a name."""
 
 import sys
 
@@ -6,7 +6,7 @@ from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.weights import load_weights
 
 try:
-    found = load_weights("resnet50", sys.argv[1] if len(sys.argv) > 1 else "IMAGENET1K_V1")
+    weights = load_weights("resnet50", sys.argv[1] if len(sys.argv) > 1 else "IMAGENET1K_V1")
 except FashionTransferError as error:
     sys.exit(f"error: {error}")
-print(f"ResNet50 weights {found.name}, SHA-256 {found.sha256}")
+print(f"ResNet50 weights {weights.name}, SHA-256 {weights.sha256}")

@@ -1,16 +1,19 @@
-"""`make cache`: what the feature store keeps, how large it is, and a way to remove it."""
+"""`make cache`: lists what the feature store holds and how large it is, and can remove it."""
 
 import argparse
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.features.store import FeatureStore, default_cache_dir, kernel_dir
+from fashion_transfer.features.store import FeatureStore, default_cache_dir, kernel_dir, nodes_in
+
+COLUMNS = ("key", "backbone", "weights", "images", "size", "view", "nodes", "rows", "MB")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,32 +35,42 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _list(store: FeatureStore) -> None:
-    table = Table(title=f"features kept in {store.directory}", title_justify="left")
-    for heading in ("key", "backbone", "weights", "pixels", "view", "stages", "images", "MB"):
-        table.add_column(heading, justify="right" if heading in ("images", "MB") else "left")
+    table = Table(title=f"cached features in {store.directory}", title_justify="left")
+    for heading in COLUMNS:
+        table.add_column(heading, justify="right" if heading in ("rows", "MB") else "left")
     total = 0
     for folder, key, size in store.entries():
-        images, backbone = key["images"], key["backbone"]
-        stages = sorted(file.name[: -len(".crc.npy")] for file in folder.glob("*.crc.npy"))
-        sums = [np.load(folder / f"{stage}.crc.npy", mmap_mode="r") for stage in stages]
-        rows = max((int(np.count_nonzero(column)) for column in sums), default=0)
+        counts = nodes_in(folder)
         table.add_row(
             folder.name,
-            f"{backbone['name']} {key['precision']}",
-            backbone["fingerprint"][:8],
-            f"{images['pixels'][:6]} {images['image_size']} px",
-            str(images["view"]),
-            " ".join(stages),
-            f"{rows:,}",
+            *_describe(key),
+            " ".join(counts),
+            f"{max(counts.values(), default=0):,}",
             f"{size / 1e6:.1f}",
         )
         total += size
     kernels = kernel_dir(store)
     size = sum(file.stat().st_blocks * 512 for file in kernels.rglob("*") if file.is_file())
-    table.add_row("kernels", "compiled", "", "", "", "", "", f"{size / 1e6:.1f}")
-    table.add_row("all", "", "", "", "", "", "", f"{(total + size) / 1e6:.1f}")
+    table.add_row("kernels", "compiled", *[""] * 6, f"{size / 1e6:.1f}")
+    table.add_row("all", *[""] * 7, f"{(total + size) / 1e6:.1f}")
     Console().print(table)
     print('remove some with `make cache ARGS="--remove KEY …"`')
+
+
+def _describe(key: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    """Returns backbone, weights, images, size and view; blank where the key has no such entry."""
+    backbone, images = key.get("backbone", {}), key.get("images", {})
+    if "split" in images:
+        source = " ".join([images.get("preparation", ""), images["split"][:8]])
+    else:
+        source = "v0.1.0" if "pixels" in images else "unreadable key"
+    return (
+        f"{backbone.get('name', '')} {key.get('precision', '')}",
+        backbone.get("fingerprint", "")[:8],
+        source,
+        f"{images['image_size']} px" if "image_size" in images else "",
+        str(images.get("view", "")),
+    )
 
 
 def _remove(store: FeatureStore, names: list[str]) -> None:
@@ -65,7 +78,7 @@ def _remove(store: FeatureStore, names: list[str]) -> None:
     for name in names:
         if name not in {*known, "kernels", "all"}:
             raise FashionTransferError(
-                f"--remove {name}: nothing is kept under that key; `make cache` lists them"
+                f"--remove {name}: nothing is cached under that key; `make cache` lists the keys"
             )
     everything = "all" in names
     for folder in known.values() if everything else [known[n] for n in names if n in known]:

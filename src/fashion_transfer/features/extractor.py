@@ -1,4 +1,4 @@
-"""Where backbone and store meet: features of images, computed once and never again."""
+"""Features of images, each computed once: where backbone and store meet."""
 
 import logging
 import os
@@ -24,28 +24,30 @@ from fashion_transfer.features.store import FeatureStore, FeatureTable, kernel_d
 
 log = logging.getLogger(__name__)
 
-SAY_EVERY = 60.0
+Inputs = Callable[[np.ndarray, torch.device], Tensor]
+"""Rows of a source and a device in; images (B, C, S, S) in [0, 1] on that device out."""
+
+LOG_EVERY = 60.0
 """Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
-BLOCK = 8
+PASSES_PER_WRITE = 8
 """Passes between two writes: what a killed run loses at most."""
 
-
-MOST_BYTES = 10e9
-"""On disk, that one run may add: maps of large images are large."""
+MAX_BYTES = 10e9
+"""What one run may add on disk: maps of large images are large."""
 
 
 class Extractor:
-    """Gives the features of images, from the store where it has them, else from the backbone.
+    """Gives features of images: from the store where they are cached, else from the backbone.
 
     Args:
         backbone: the classifier's own, so that nothing is built twice.
-        store: where features are kept.
+        store: where features are cached.
         device: where the backbone computes.
 
     Attributes:
         computed: images that had to go through the backbone so far.
-        announced: bytes on disk of what they need.
+        announced: bytes on disk that their features need.
     """
 
     def __init__(
@@ -63,106 +65,127 @@ class Extractor:
     def __call__(
         self,
         key: Mapping[str, Any],
-        rows: int,
-        indices: np.ndarray,
-        render: Callable[[np.ndarray, torch.device], Tensor],
+        source_size: int,
+        rows: np.ndarray,
+        inputs: Inputs,
         title: str = "images",
     ) -> FeatureTable:
-        """Features of the images at `indices`, computing those that are missing.
+        """Returns a table with the features of images, computing those that are missing.
 
         Args:
-            key: all that determines the pixels that reach the backbone, JSON types only.
-            rows: how many images the file has.
-            indices: the images wanted, int64.
-            render: gives images (B, C, S, S) in [0, 1] for some of the indices, on a device.
-            title: what to call this work on the progress bar.
+            key: all that determines the images that reach the backbone, JSON types only.
+            source_size: how many images the source has.
+            rows: which of them are wanted, int64.
+            inputs: gives the images of some rows, on a device.
+            title: what to call the images on the progress bar.
 
         Raises:
             FashionTransferError: the features cannot be written, or are not finite.
         """
-        self.backbone.settle(self.device)
-        size = render(indices[:1], self.device).shape[-1]
-        table = self._table(key, rows, size)
-        missing = table.missing(indices)
-        if len(missing) and self.backbone.compiles(size) and not self.backbone.try_compiling(size):
-            table = self._table(key, rows, size)
-            missing = table.missing(indices)
+        engine = self.backbone.engine
+        engine.to_device(self.device)
+        image_size = inputs(rows[:1], self.device).shape[-1]
+        table = self._table(key, source_size, image_size)
+        missing = table.missing(rows)
+        if len(missing) and engine.compiles(image_size) and not engine.try_compiling(image_size):
+            table = self._table(key, source_size, image_size)
+            missing = table.missing(rows)
         if len(missing):
             with self.store.lock(table.folder):
                 # Again: another run may have filled them while this one waited.
-                self._fill(table, table.missing(indices), render, size, title)
+                self._fill(table, table.missing(rows), inputs, image_size, title)
         return table
 
-    def _table(self, key: Mapping[str, Any], rows: int, size: int) -> FeatureTable:
-        # Each stage is a file of its own, and the fingerprint says more than the weights' name.
-        apart = ("pool", "unfreeze_last", "weights")
-        identity = {k: v for k, v in self.backbone.identity.items() if k not in apart}
+    def _table(self, key: Mapping[str, Any], source_size: int, image_size: int) -> FeatureTable:
+        # Each node is a file of its own, and a renamed file of weights is the same weights.
+        excluded = ("pool", "unfreeze_last", "weights")
+        identity = {k: v for k, v in self.backbone.identity.items() if k not in excluded}
         folder = self.store.folder(
             {
                 "images": dict(key),
                 "backbone": identity,
-                "precision": self.backbone.settle(self.device),
-                "compiled": self.backbone.compiles(size),
-                "pass": self.backbone.pass_size(size),
+                "precision": self.backbone.to_device(self.device),
+                "compiled": self.backbone.compiles(image_size),
+                "pass": self.backbone.pass_size(image_size),
                 "device": self.device.type,
                 "versions": {"torch": torch.__version__, **self.backbone.versions},
             }
         )
-        return FeatureTable(folder, self.backbone.kept_widths(size), rows)
+        return FeatureTable(folder, self.backbone.cached_widths(image_size), source_size)
 
     def _fill(
-        self,
-        table: FeatureTable,
-        missing: np.ndarray,
-        render: Callable[[np.ndarray, torch.device], Tensor],
-        size: int,
-        title: str,
+        self, table: FeatureTable, rows: np.ndarray, inputs: Inputs, image_size: int, title: str
     ) -> None:
-        columns = (
+        if not len(rows):
+            return
+        self._announce(table, len(rows), title)
+        size = self.backbone.pass_size(image_size)
+        with _ProgressBar(title, len(rows)) as progress:
+            for block in _split(rows, size * PASSES_PER_WRITE):
+                passes: list[dict[str, Tensor]] = []
+                for part in _split(block, size):
+                    passes.append(self.backbone.extract(inputs(part, self.device)))
+                    progress.advance(len(part))
+                features = {n: torch.cat([nodes[n] for nodes in passes]) for n in passes[0]}
+                _check_finite(features)
+                table.write(block, features)
+                self.computed += len(block)
+                progress.log()
+
+    def _announce(self, table: FeatureTable, count: int, title: str) -> None:
+        size = 2 * count * sum(table.widths.values())  # float16
+        self.announced += size
+        if self.announced > MAX_BYTES:
+            raise FashionTransferError(
+                f"this run would store {self.announced / 1e9:.1f} GB of features, over the limit "
+                f"of {MAX_BYTES / 1e9:.0f} GB: use fewer images or views, or a smaller image size"
+            )
+        log.info("computing the features of %d %s (%.0f MB on disk)", count, title, size / 1e6)
+
+
+class _ProgressBar:
+    """A bar on a terminal, and now and then a line in the log where there is none."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title = title
+        self.total = total
+        self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        if not len(missing):
-            return
-        size_on_disk = 2 * len(missing) * sum(table.stages.values())
-        self.announced += size_on_disk
-        if self.announced > MOST_BYTES:
-            raise FashionTransferError(
-                f"this run would keep {self.announced / 1e9:.1f} GB of features, over the limit of "
-                f"{MOST_BYTES / 1e9:.0f} GB: use fewer images, views or pixels (data.image_size)"
-            )
-        log.info(
-            "computing the features of %d %s (%.0f MB on disk)",
-            len(missing),
-            title,
-            size_on_disk / 1e6,
-        )
-        with Progress(*columns) as progress:
-            task = progress.add_task(title, total=len(missing))
-            said = time.monotonic()
-            width = self.backbone.pass_size(size)
-            for block in np.split(missing, range(width * BLOCK, len(missing), width * BLOCK)):
-                found: list[dict[str, Tensor]] = []
-                for part in np.split(block, range(width, len(block), width)):
-                    found.append(self.backbone.extract(render(part, self.device)))
-                    progress.advance(task, len(part))
-                features = {name: torch.cat([f[name] for f in found]) for name in found[0]}
-                self._check(features)
-                table.write(block, features)
-                self.computed += len(block)
-                if not progress.console.is_terminal and time.monotonic() - said > SAY_EVERY:
-                    said = time.monotonic()  # a bar shows in no log file
-                    left = (progress.tasks[task].time_remaining or 0) / 60
-                    done = int(progress.tasks[task].completed)
-                    log.info("%s: %d of %d, %.0f min left", title, done, len(missing), left)
+        self.task = self.bar.add_task(title, total=total)
+        self.logged = time.monotonic()
 
-    def _check(self, features: Mapping[str, Tensor]) -> None:
-        for name, stage in features.items():
-            if not stage.to(torch.float16).isfinite().all():
-                raise FashionTransferError(
-                    f"the backbone's {name} gives values that are not finite or over 65,504: try "
-                    "model.backbone.precision=float32, or check the weights"
-                )
+    def __enter__(self) -> "_ProgressBar":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+    def advance(self, count: int) -> None:
+        self.bar.advance(self.task, count)
+
+    def log(self) -> None:
+        if self.bar.console.is_terminal or time.monotonic() - self.logged < LOG_EVERY:
+            return
+        self.logged = time.monotonic()
+        task = self.bar.tasks[self.task]
+        minutes = (task.time_remaining or 0) / 60
+        log.info("%s: %d of %d, %.0f min left", self.title, task.completed, self.total, minutes)
+
+
+def _split(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return np.split(rows, range(size, len(rows), size))
+
+
+def _check_finite(features: Mapping[str, Tensor]) -> None:
+    for node, values in features.items():
+        if not values.to(torch.float16).isfinite().all():
+            raise FashionTransferError(
+                f"the backbone's {node} gives values that are not finite or over 65,504: use the "
+                "precision float32, or check the weights"
+            )

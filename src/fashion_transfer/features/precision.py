@@ -1,8 +1,8 @@
-"""In which precision the frozen backbone runs, chosen from what the processor has."""
+"""The precision in which the frozen backbone runs, chosen by what the hardware computes in."""
 
 import torch
 
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.errors import ArgumentError
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -11,27 +11,32 @@ PRECISIONS = {
 }
 
 
+def check_precision(precision: str) -> str:
+    """Returns the name of a precision if it is "auto" or one of `PRECISIONS`.
+
+    Raises:
+        ArgumentError: it is not.
+    """
+    if precision != "auto" and precision not in PRECISIONS:
+        raise ArgumentError(
+            "precision", f"must be one of auto, {', '.join(PRECISIONS)}, got {precision!r}"
+        )
+    return precision
+
+
 def choose_precision(precision: str, device: torch.device) -> tuple[torch.dtype, str]:
-    """The precision to run in on a device, and why.
+    """Returns the precision to run in on a device, and the reason in a few words.
 
     Args:
         precision: "auto" or one of `PRECISIONS`. "auto" is bfloat16 (float16 on older GPUs)
             where the hardware computes in it, else float32: emulated bfloat16 is slower.
         device: where the backbone runs.
 
-    Returns:
-        The dtype and the reason in a few words.
-
     Raises:
-        FashionTransferError: the name is not one of these.
+        ArgumentError: the name is not one of these.
     """
-    if precision != "auto":
-        if precision not in PRECISIONS:
-            raise FashionTransferError(
-                f"model.backbone.precision is {precision!r}: it must be auto, "
-                f"{', '.join(PRECISIONS)}"
-            )
-        return PRECISIONS[precision], "as asked"
+    if check_precision(precision) != "auto":
+        return PRECISIONS[precision], "as requested"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16, "the GPU has bfloat16"

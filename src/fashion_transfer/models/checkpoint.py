@@ -1,102 +1,255 @@
-"""Checkpoints are data: read one, and build the classifier it describes."""
+"""The checkpoint format: plain data with a version, written, checked and read here alone.
 
+A checkpoint is what Lightning writes, less the frozen backbone, and:
+
+    format_version   of this module
+    classifier       what `Classifier` is built from, in plain values; the backbone by name and
+                     the SHA-256 of its weights
+    metrics          the validation metrics of its epoch
+"""
+
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from fashion_transfer.confidence import ThresholdPolicy, fit_threshold
-from fashion_transfer.errors import FashionTransferError
+import torch
+
+from fashion_transfer.confidence import check_fraction
+from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.features import Backbone
 from fashion_transfer.features.weights import is_file_name, read_tensors
 from fashion_transfer.models.classifier import Classifier
 
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 2
+"""Raised whenever an older reader would misread a checkpoint. 1 was that of version 0.1.0."""
+
 FROM_CHECKPOINT = "from_checkpoint"
+PREFIX = "classifier."  # of the classifier's tensors in the task's state dict
+FROZEN = f"{PREFIX}backbone."
+
+CLASSIFIER = (
+    "class_names",
+    "head",
+    "multi_item",
+    "standardise",
+    "image_size",
+    "preparation",
+    "threshold",
+)
+"""Arguments of `Classifier`, by which a checkpoint describes one."""
+
+VALIDATION = ("confidence", "correct")
+"""Entries of `Calibrator.validation`."""
+
+
+def describe(
+    checkpoint: dict[str, Any], classifier: Classifier, metrics: Mapping[str, Any]
+) -> None:
+    """Makes a checkpoint of Lightning's one of this format: plain data, no backbone, no code.
+
+    Args:
+        checkpoint: changed in place.
+        classifier: that it is of.
+        metrics: of its epoch; only those of validation go in.
+    """
+    backbone = classifier.backbone
+    checkpoint["format_version"] = FORMAT_VERSION
+    checkpoint["state_dict"] = {
+        name: tensor
+        for name, tensor in checkpoint["state_dict"].items()
+        if not name.startswith(FROZEN)
+    }
+    checkpoint["classifier"] = {
+        "backbone": backbone.identity | {"source": backbone.source},
+        "class_names": list(classifier.class_names),
+        "head": classifier.head_options,
+        "multi_item": classifier.multi_item,
+        "standardise": classifier.standardise is not None,
+        "image_size": classifier.image_size,
+        "preparation": classifier.preparation.name,
+        "preparation_version": classifier.preparation.version,
+        "threshold": classifier.threshold,
+        "validation": classifier.calibrator.validation,
+        "precision": str(next(backbone.parameters()).dtype).removeprefix("torch."),
+        "compiled": backbone.compiles(classifier.image_size),
+    }
+    checkpoint["metrics"] = {
+        name: float(value) for name, value in metrics.items() if name.startswith("val/")
+    }
+
+
+def restore(checkpoint: dict[str, Any], classifier: Classifier) -> None:
+    """Adds the frozen backbone back to a checkpoint that is of this classifier.
+
+    Args:
+        checkpoint: changed in place.
+        classifier: that is to take its state.
+
+    Raises:
+        FashionTransferError: it was trained on another backbone, or with other options.
+    """
+    check_format(checkpoint, "the checkpoint")
+    described, identity = checkpoint["classifier"], classifier.backbone.identity
+    theirs = described["backbone"]
+    different = [key for key in identity if theirs.get(key) != identity[key]]
+    if set(different) - {"weights"}:  # the same file under another name is the same
+        pairs = "; ".join(f"{key} {theirs.get(key)}, here {identity[key]}" for key in different)
+        raise FashionTransferError(
+            f"the checkpoint was trained on another backbone ({pairs}): load it with the same "
+            "backbone settings and weights"
+        )
+    options = {
+        "class_names": list(classifier.class_names),
+        "head": classifier.head_options,
+        "multi_item": classifier.multi_item,
+        "standardise": classifier.standardise is not None,
+        "image_size": classifier.image_size,
+        "preparation": classifier.preparation.name,
+    }
+    for name, value in options.items():
+        if described[name] != value:
+            raise FashionTransferError(
+                f"the checkpoint was trained with {name} {described[name]}, here it is {value}: "
+                "load it with the same"
+            )
+    frozen = classifier.backbone.state_dict().items()
+    checkpoint["state_dict"] |= {f"{FROZEN}{name}": tensor for name, tensor in frozen}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint of this project, executing nothing (`weights_only`).
+    """Reads a checkpoint of this format, executing nothing (`weights_only`).
 
     Raises:
-        FashionTransferError: there is no such file, it is damaged, or it is something else.
+        FashionTransferError: there is no such file, it is damaged, or of another format.
     """
     checkpoint: dict[str, Any] = dict(read_tensors(Path(path)))
-    keys = ("state_dict", "classifier")
-    if any(not isinstance(checkpoint.get(key), dict) for key in keys):
+    check_format(checkpoint, str(path))
+    return checkpoint
+
+
+def check_format(checkpoint: Mapping[str, Any], name: str) -> None:
+    """Checks that a checkpoint is of this format.
+
+    Raises:
+        FashionTransferError: it is not.
+    """
+    parts = ("state_dict", "classifier")
+    if any(not isinstance(checkpoint.get(part), dict) for part in parts):
         raise FashionTransferError(
-            f"{path} is not a checkpoint of this project: give one that train.py wrote "
+            f"{name} is not a checkpoint of this project: give one that train.py wrote "
             "(checkpoints/best.ckpt in its run folder)"
         )
-    return checkpoint
+    version = checkpoint.get("format_version", 1)
+    if version == FORMAT_VERSION:
+        return
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise FashionTransferError(
+            f"{name} has checkpoint format {version}, and this version reads format "
+            f"{FORMAT_VERSION}: it is of a newer version of this project, so update"
+        )
+    old = ", of version 0.1.0" if version == 1 else ""
+    raise FashionTransferError(
+        f"{name} has checkpoint format {version}{old}, and this version reads format "
+        f"{FORMAT_VERSION}: train again by `python train.py` with the overrides in "
+        ".hydra/overrides.yaml of its run folder"
+    )
 
 
 def load_classifier(
     path: str | Path,
     weights: str | None = FROM_CHECKPOINT,
     threshold: float | str = FROM_CHECKPOINT,
-    auto: Mapping[str, Any] | None = None,
-    **backbone: Any,
+    threshold_target: Mapping[str, Any] | None = None,
+    precision: str = "auto",
+    compile: Literal["auto"] | bool = False,
 ) -> Classifier:
-    """Builds the classifier that a checkpoint describes, with what it learned.
+    """Builds the trained classifier that a checkpoint describes, in eval mode.
 
     Only names that this project lists are built, from plain values; a stranger's checkpoint can
-    give wrong answers but run nothing.
+    give wrong predictions but run nothing.
 
     Args:
         path: the checkpoint.
-        weights: of the backbone, by name or path; by default what the checkpoint was trained
-            with. Their fingerprint must be the checkpoint's.
-        threshold: confidence under which predictions carry a warning; by default what the
-            checkpoint was trained with; "auto": what `fit_threshold` finds in its validation.
-        auto: options of `fit_threshold`.
-        **backbone: `precision` and `compile` of the `Backbone`; for a few images, leave them.
+        weights: of the backbone, by name or path; by default those it was trained with. Their
+            SHA-256 must be the checkpoint's.
+        threshold: confidence under which predictions carry a warning; by default the one it was
+            trained with; "auto": what `fit_threshold` gives for its validation images.
+        threshold_target: options of `fit_threshold`.
+        precision: of the `Backbone`.
+        compile: of the `Backbone`; it pays from some hundred images on.
 
     Raises:
+        ArgumentError: a value is not possible.
         FashionTransferError: the file is not a checkpoint, or the weights are not the same.
     """
     checkpoint = read_checkpoint(path)
     described = checkpoint["classifier"]
     try:
-        learned_on = described["backbone"]
-        validation, found = described["validation"], described["threshold"]
-        chosen = learned_on["source"] if weights == FROM_CHECKPOINT else weights
-        if chosen is not None and is_file_name(chosen) and not Path(chosen).is_file():
-            raise FashionTransferError(
-                f"{path} was trained on the weights {chosen}, which are not there: give them with "
-                f"model.backbone.weights=PATH (SHA-256 {learned_on['fingerprint'][:12]}…)"
-            )
-        built = Backbone(
-            name=learned_on["name"],
-            weights=chosen,
-            pool=learned_on["pool"],
-            mean=learned_on["mean"],
-            std=learned_on["std"],
-            unfreeze_last=learned_on["unfreeze_last"],
-            **({"compile": False} | backbone),
+        classifier = _build(path, described, weights, precision, compile)
+        restore(checkpoint, classifier)
+        state = checkpoint["state_dict"].items()
+        classifier.load_state_dict(
+            {n.removeprefix(PREFIX): t for n, t in state if n.startswith(PREFIX)}
         )
-        classifier = Classifier(
-            backbone=built,
-            classes=described["classes"],
-            head=described["head"],
-            several=described["several"],
-            standardise=described["standardise"],
-            image_size=described["image_size"],
-        )
-        classifier.on_load_checkpoint(checkpoint)
-        classifier.load_state_dict(checkpoint["state_dict"])
+        validation, version = described["validation"] or {}, described["preparation_version"]
+        classifier.calibrator.validation = {
+            name: torch.as_tensor(validation[name]) for name in VALIDATION if validation
+        }
+    except ArgumentError as error:
+        if error.name in ("weights", "precision", "compile"):  # arguments of this function
+            raise
+        raise FashionTransferError(f"{path} cannot be loaded: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FashionTransferError(f"{path} is damaged ({reason}): train again") from error
+    if version != classifier.preparation.version:
+        log.warning(
+            "%s was trained with version %s of the preparation %s, this is version %s: predictions "
+            "on some images may differ",
+            path,
+            version,
+            classifier.preparation.name,
+            classifier.preparation.version,
+        )
+    if threshold == "auto" and not validation:
         raise FashionTransferError(
-            f"{path} is damaged or was written by another version ({reason}): train again"
-        ) from error
+            f"{path} was trained without validation, so threshold=auto cannot be fitted: give a "
+            "number, such as 0.8"
+        )
     if threshold == "auto":
-        if not validation:
-            raise FashionTransferError(
-                f"{path} was trained without validation, so threshold=auto cannot be found: give "
-                "a number, such as 0.8"
-            )
-        threshold = fit_threshold(**validation, **(auto or {}))
-    if threshold == FROM_CHECKPOINT:
-        threshold = found
-    classifier.calibrator.validation = validation
-    classifier.policy = ThresholdPolicy(classifier.classes, threshold)  # type: ignore[arg-type]
+        classifier.fit_threshold(threshold_target)
+    elif threshold != FROM_CHECKPOINT:
+        number: Any = threshold
+        check_fraction("threshold", number)
+        classifier.threshold = number
     return classifier.eval()
+
+
+def _build(
+    path: str | Path,
+    described: Mapping[str, Any],
+    weights: str | None,
+    precision: str,
+    compile: Literal["auto"] | bool,
+) -> Classifier:
+    trained_on = described["backbone"]
+    chosen = trained_on["source"] if weights == FROM_CHECKPOINT else weights
+    if chosen is not None and is_file_name(chosen) and not Path(chosen).expanduser().is_file():
+        raise FashionTransferError(
+            f"{path} was trained on the weights {chosen}, which are not there: give them as "
+            f"backbone weights (SHA-256 {trained_on['fingerprint'][:12]}…)"
+        )
+    backbone = Backbone(
+        name=trained_on["name"],
+        weights=chosen,
+        pool=trained_on["pool"],
+        mean=trained_on["mean"],
+        std=trained_on["std"],
+        unfreeze_last=trained_on["unfreeze_last"],
+        precision=precision,
+        compile=compile,
+    )
+    return Classifier(backbone, **{name: described[name] for name in CLASSIFIER})

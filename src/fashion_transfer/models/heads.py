@@ -1,16 +1,16 @@
-"""Heads: features in, logits out; all that learns."""
+"""Heads: standardised features in, logits out. Only these are trained."""
 
 import torch
 from torch import Tensor, nn
 
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.errors import ArgumentError
 
 COLUMNS = 512
-"""Features whose statistics are taken at once: doubles of all would fill a laptop's memory."""
+"""Features whose statistics are computed at once: float64 of all would fill a laptop's memory."""
 
 
 class Standardise(nn.Module):
-    """Shifts and scales each feature to mean 0 and standard deviation 1 over the subset.
+    """Shifts and scales each feature to mean 0 and standard deviation 1 over the training images.
 
     Args:
         dim: number of features.
@@ -27,7 +27,11 @@ class Standardise(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
 
     def fit(self, features: Tensor) -> None:
-        """Takes the statistics of the subset's features, (N, D); constant features stay as is."""
+        """Takes the statistics of the training images' features; constant ones stay as they are.
+
+        Args:
+            features: float, (N, D).
+        """
         for start in range(0, features.shape[1], COLUMNS):
             columns = slice(start, start + COLUMNS)
             part = features[:, columns].cpu().double()  # not every device has float64
@@ -55,7 +59,7 @@ class LinearHead(nn.Sequential):
 
 
 class MLPHead(nn.Sequential):
-    """A hidden layer with ReLU and a linear one; the reference notebook's with 512 units.
+    """A hidden layer with ReLU, and a linear one.
 
     Args:
         in_features: D of the features.
@@ -65,7 +69,7 @@ class MLPHead(nn.Sequential):
     """
 
     def __init__(
-        self, in_features: int, num_classes: int, hidden: int = 512, dropout: float = 0.0
+        self, in_features: int, num_classes: int, hidden: int = 128, dropout: float = 0.0
     ) -> None:
         super().__init__(
             nn.Linear(in_features, hidden),
@@ -84,14 +88,18 @@ def build_head(name: str, in_features: int, num_classes: int, **options: object)
 
     A checkpoint names its head, so that loading one builds nothing but what is listed there.
 
+    Args:
+        name: of the head.
+        in_features: D of the features.
+        num_classes: number of logits.
+        **options: of the head.
+
     Raises:
-        FashionTransferError: the name or an option is unknown, or a value is not possible.
+        ArgumentError: the name or an option is unknown, or a value is not possible.
     """
-    if name not in HEADS:
-        raise FashionTransferError(
-            f"model.head.name is {name!r}: it must be one of {', '.join(HEADS)}"
-        )
+    if not isinstance(name, str) or name not in HEADS:
+        raise ArgumentError("head.name", f"must be one of {', '.join(HEADS)}, got {name!r}")
     try:
         return HEADS[name](in_features, num_classes, **options)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise FashionTransferError(f"model.head of kind {name}: {error}") from error
+        raise ArgumentError("head", f"{name} cannot be built: {error}") from error

@@ -1,36 +1,52 @@
-"""What a person looks at: tables and pictures."""
+"""What people look at: tables, figures and galleries of the values they are handed."""
 
-from fashion_transfer.reporting.confidence import (
-    WarningRow,
+from fashion_transfer.reporting.figures import (
     confidence_histograms,
     reliability_diagram,
     risk_coverage_figure,
-    save_figure,
-    warnings_markdown,
-    warnings_table,
 )
-from fashion_transfer.reporting.gallery import draw_gallery
-from fashion_transfer.reporting.results import draw_results, print_table, results_markdown
-from fashion_transfer.reporting.sheets import WARNED, kinds_sheet, mistakes_sheet
-from fashion_transfer.reporting.tables import Answer, print_answers, print_metrics, write_answers
+from fashion_transfer.reporting.gallery import prediction_gallery
+from fashion_transfer.reporting.image_sheets import evaluation_sets_sheet, mistakes_sheet
+from fashion_transfer.reporting.plotting import save_figure
+from fashion_transfer.reporting.results import (
+    CostPoint,
+    print_results,
+    readme_section,
+    replace_between_markers,
+    results_figure,
+    results_markdown,
+    warning_summary,
+)
+from fashion_transfer.reporting.tables import (
+    ImagePrediction,
+    WarningRow,
+    print_metrics,
+    print_predictions,
+    print_warnings,
+    warnings_markdown,
+    write_predictions,
+)
 
 __all__ = [
-    "WARNED",
-    "Answer",
+    "CostPoint",
+    "ImagePrediction",
     "WarningRow",
     "confidence_histograms",
-    "draw_gallery",
-    "draw_results",
-    "kinds_sheet",
+    "evaluation_sets_sheet",
     "mistakes_sheet",
-    "print_answers",
+    "prediction_gallery",
     "print_metrics",
-    "print_table",
+    "print_predictions",
+    "print_results",
+    "print_warnings",
+    "readme_section",
     "reliability_diagram",
+    "replace_between_markers",
+    "results_figure",
     "results_markdown",
     "risk_coverage_figure",
     "save_figure",
+    "warning_summary",
     "warnings_markdown",
-    "warnings_table",
-    "write_answers",
+    "write_predictions",
 ]

@@ -1,71 +1,83 @@
-"""A picture of answers: each image with its label, its confidence and any warning."""
+"""A gallery of predictions: each image with its label, its confidence and any warning."""
 
 import logging
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_transfer.data import read_image
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.reporting.confidence import save_figure
-from fashion_transfer.reporting.tables import Answer, printable, short_warning
+from fashion_transfer.reporting.plotting import DARK, GREY, Values, as_picture, new_figure
+from fashion_transfer.reporting.tables import ImagePrediction, printable, short_warning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
-MOST = 60
-COLUMNS = 5
-SURE, UNSURE, BROKEN = "#1b7837", "#b35806", "#777777"
+MAX_IMAGES, COLUMNS = 60, 5
+ACCEPTED_COLOR, WARNING_COLOR, UNREAD_COLOR = "#1b7837", "#b35806", GREY
+NAME_LETTERS, NOTE_LETTERS, NOTE_LINES = 28, 38, 2
 
 
-def draw_gallery(answers: Sequence[Answer], path: Path) -> None:
-    """Draws the first `MOST` answers to a PNG file, framed green, or orange with a warning."""
+def prediction_gallery(
+    predictions: Sequence[ImagePrediction], read_image: Callable[[Path], Values]
+) -> "Figure":
+    """Draws the first `MAX_IMAGES` images, outlined in green, or in orange with a warning.
+
+    Args:
+        predictions: at least one.
+        read_image: returns the image of a file, uint8, (C, h, w) with C 1 or 3, or raises
+            FashionTransferError.
+    """
     import matplotlib
-    from matplotlib.figure import Figure
 
-    shown = answers[:MOST]
-    if len(answers) > MOST:
-        log.info("the gallery shows the first %d of %d images", MOST, len(answers))
+    shown = predictions[:MAX_IMAGES]
+    if len(predictions) > MAX_IMAGES:
+        log.info("the gallery shows the first %d of %d images", MAX_IMAGES, len(predictions))
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
-    # A name is not markup: `$` must not start a formula.
+    # A file name is not markup: `$` must not start a formula. Texts copy the setting when created.
     with matplotlib.rc_context({"text.parse_math": False}):
-        figure = Figure(figsize=(2.6 * columns, 3.3 * rows), layout="constrained")
-        axes = list(np.atleast_1d(figure.subplots(rows, columns)).flat)
-        for axis in axes:
-            axis.set_axis_off()
-        for axis, answer in zip(axes, shown, strict=False):
-            _draw(axis, answer)
-        save_figure(figure, path, dpi=100)
+        figure = new_figure(2.6 * columns, 3.3 * rows)
+        axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, image in zip(axes, shown, strict=False):
+        _draw(axis, image, read_image)
+    return figure
 
 
-def _draw(axis: "Axes", answer: Answer) -> None:
-    found = answer.prediction
-    name = textwrap.shorten(printable(Path(answer.path.name)), 28, placeholder="…")
-    if answer.error:
-        color, title, note = BROKEN, "not read", answer.error
-        pixels = np.full((4, 4), 230, dtype=np.uint8)
-    else:
-        color = UNSURE if found.warning else SURE
-        title = f"{found.label}  {found.confidence:.0%}"
-        note = short_warning(found)
+def _draw(axis: "Axes", image: ImagePrediction, read_image: Callable[[Path], Values]) -> None:
+    pixels, error = np.full((4, 4), 230, dtype=np.uint8), image.error
+    if not error:
         try:
-            image = read_image(answer.path)
-        except FashionTransferError:  # deleted in between
-            return
-        step = max(1, max(image.shape[1:]) // 400)  # a thumbnail is enough
-        pixels = image[:, ::step, ::step].permute(1, 2, 0).squeeze(-1).numpy()
+            pixels = as_picture(read_image(image.path))
+        except FashionTransferError as problem:  # deleted since it was predicted
+            error = str(problem).removeprefix(f"{image.path}: ")
+    if error or image.prediction is None:
+        color, title, note = UNREAD_COLOR, "not read", error
+    else:
+        color = WARNING_COLOR if image.prediction.warning else ACCEPTED_COLOR
+        title = f"{image.prediction.label}  {image.prediction.confidence:.0%}"
+        note = short_warning(image.prediction)
+    name = _shorten(" ".join(printable(Path(image.path.name)).split()))
+    notes = textwrap.wrap(note, NOTE_LETTERS, max_lines=NOTE_LINES, placeholder="…")
     axis.set_axis_on()
     axis.set_xticks([])
     axis.set_yticks([])
     axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)
     axis.set_title(title, color=color, fontsize=11, fontweight="bold")
-    axis.set_xlabel("\n".join([name, *textwrap.wrap(note, 36)][:3]), fontsize=8, color="#333333")
+    axis.set_xlabel("\n".join([name, *notes]), fontsize=8, color=DARK)
     for spine in axis.spines.values():
         spine.set_color(color)
         spine.set_linewidth(3)
+
+
+def _shorten(name: str) -> str:
+    """A file name of at most `NAME_LETTERS` letters: beginning and end of a longer one."""
+    half = (NAME_LETTERS - 1) // 2
+    return name if len(name) <= NAME_LETTERS else f"{name[:half]}…{name[-half:]}"

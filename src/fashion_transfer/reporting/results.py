@@ -1,148 +1,251 @@
-"""The results of many recipes: a table for people, one for the README, and a picture."""
+"""Results of many recipes, each over seeds: tables, the README's section, and a figure.
+
+A row is a mapping that can be written as JSON:
+
+- `title`, `command`, `seeds` (their number);
+- `test/accuracy`, `test/macro_accuracy`, `test/ece` and `test/accuracy/<class>` for every class:
+  each a mapping with `mean` and `spread` (standard deviation) over the seeds, as fractions;
+- `seconds`: of each seed's run, the first one first;
+- `weights`: name of the backbone's weights.
+"""
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
 
-from fashion_transfer.reporting.confidence import save_figure
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.reporting.plotting import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
+from fashion_transfer.reporting.tables import markdown_table
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-COLUMNS = {
-    "accuracy": "test/accuracy",
-    "macro": "test/macro_accuracy",
-    "Shirt": "test/accuracy/shirt",
-    "ECE": "test/ece",
-}
-IMAGES_A_CLASS = {"few_10": 10, "few_50": 50, "few_100": 100, "default": 500, "full": 5900}
-AT_224 = {"last_stage": "last stage", "whole_stages": "two stages", "default": "grids"}
-"""Rows of one view at 224 px that stand in the picture of accuracy over cost, too."""
+Row: TypeAlias = Mapping[str, Any]
 
-PASSES = {1: 19_500, 2: 24_500}
-"""Images that a run with so many views computes: training views, 3,500 made of them, 1,000
-validation and 10,000 test."""
+HEADINGS = ("accuracy", "macro", "worst class", "ECE", "first run, s", "next, s")
+ERROR_BARS: dict[str, Any] = {"marker": "o", "linestyle": "none", "capsize": 3, "color": GREEN}
 
 
-def print_table(rows: Sequence[Row]) -> None:
-    """Prints a row a recipe: mean ± standard deviation over seeds, and seconds."""
-    table = Table(title="results", title_justify="left")
-    table.add_column("recipe")
-    for heading in (*COLUMNS, "first run, s", "next, s"):
-        table.add_column(heading, justify="right")
+class CostPoint(NamedTuple):
+    """A row in the plot of accuracy over cost.
+
+    Attributes:
+        series: points of one series share a marker and an entry in the legend.
+        cost: of the row, in backbone passes at the default image size.
+        row: its results.
+    """
+
+    series: str
+    cost: float
+    row: Row
+
+
+def print_results(rows: Sequence[Row]) -> None:
+    """Prints one line per recipe: mean ± standard deviation over seeds, and seconds."""
+    # Numbers are never cut: a recipe's name gives way.
+    table = Table(title="results", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("recipe", overflow="fold")
+    for heading in HEADINGS:
+        table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(row["title"], *_cells(row))
     Console().print(table)
 
 
 def results_markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
-    """The same as Markdown, with the command of each row and what it was measured with."""
-    heads = ("recipe", *COLUMNS, "first run, s", "next, s", "command")
-    lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 2)} --- |"]
-    for row in rows:
-        title = row["title"] + (f" ({row['seeds']} seed)" if row["seeds"] == 1 else "")
-        cells = (title, *_cells(row), f"`{row['command']}`")
-        lines.append(f"| {' | '.join(cells)} |")
-    weights = about["weights"]
-    told = [
-        "Test accuracy on the 10,000 official test images: mean ± standard deviation over "
-        f"{max((row['seeds'] for row in rows), default=0)} seeds, macro the mean over classes, "
-        "Shirt the worst class, ECE the expected calibration error (15 bins). The first run's "
-        "seconds include the features that were not kept yet; the next ones are the "
-        "median of the other seeds.",
-        f"ResNet50 weights: `{weights['name']}`, SHA-256 `{weights['sha256'][:16]}…`; the offline "
-        f"row has its own. torch {about['torch']}, {about['machine']['cores']} cores, commit "
-        f"`{about['commit'][:12]}`.",
+    """Returns the table of `print_results` in Markdown, with commands and measurement conditions.
+
+    Args:
+        rows: one per recipe.
+        about: `commit`; `torch` (version); `machine` with `cores`; `weights` with `name`, `sha256`
+            and, where it is known, `licence`. Optional: `near_duplicates` with `correlation`,
+            `test_images`, `accuracy`, `accuracy_without`; `warnings` and `descriptions`, the
+            arguments of `warning_summary`.
+    """
+    header = ("recipe", *HEADINGS, "command")
+    body = [(_title(row), *_cells(row), f"`{row['command']}`") for row in rows]
+    paragraphs = [
+        f"Accuracy on the test images: mean ± standard deviation over {_seeds(rows)}. Macro is the "
+        "mean over classes, worst class the class with the lowest accuracy, ECE the expected "
+        "calibration error (15 bins). The first run's seconds include computing the features that "
+        "are not in the store yet; next is the median of the runs with the other seeds.",
+        f"{_weights(rows, about)} torch {about['torch']}, {about['machine']['cores']} cores, "
+        f"commit `{about['commit'][:12]}`.",
     ]
-    found = about.get("near_duplicates")
-    if found:
-        told.append(
-            "Near-duplicates: of the test images, "
-            f"{found['test_images']} nearly equal one of the 5,000 (pixels correlate by "
-            f"{found['correlation']} or more). The default has "
-            f"{found['accuracy']:.2%} with them and {found['accuracy_without']:.2%} without."
+    if duplicates := about.get("near_duplicates"):
+        paragraphs.append(
+            "Test images that nearly equal an image of the training subset (correlation of pixels "
+            f"at least {duplicates['correlation']}): {duplicates['test_images']}. Accuracy of the "
+            f"default is {duplicates['accuracy']:.2%} with them and "
+            f"{duplicates['accuracy_without']:.2%} without."
         )
     if about.get("warnings"):
-        told.append(_warnings(about["warnings"], about["meanings"]))
-    return "\n".join(lines) + "\n\n" + "\n\n".join(told) + "\n"
+        paragraphs.append(warning_summary(about["warnings"], about["descriptions"]).rstrip())
+    table = markdown_table(header, body, (0, len(header) - 1))
+    return "\n".join((table, "\n\n".join(paragraphs), ""))
 
 
-def _warnings(rows: Mapping[str, Any], meanings: Mapping[str, str]) -> str:
-    """What the default's warnings are worth, beside the reference rule: plain head, 80 %."""
-    lines = ["| warnings of the default | ours | reference rule |", "| --- | ---: | ---: |"]
-    for metric, row in rows.items():
-        theirs = f"{row['reference']:.4f}" if "reference" in row else ""
-        lines.append(f"| {meanings[metric]} | {row['mean']:.4f} | {theirs} |")
-    return "\n".join(lines)
+def warning_summary(warnings: Mapping[str, Row], descriptions: Mapping[str, str]) -> str:
+    """Returns a Markdown table of warning metrics, beside those of the reference rule.
+
+    Args:
+        warnings: by name of the metric: `mean` over seeds and, where there is one, `reference`.
+        descriptions: by name of the metric: what people read for it.
+    """
+    body = []
+    for metric, row in warnings.items():
+        reference = _metric_cell(metric, row["reference"]) if "reference" in row else ""
+        body.append((descriptions[metric], _metric_cell(metric, row["mean"]), reference))
+    return markdown_table(("warnings", "default", "reference rule"), body)
 
 
-def draw_results(rows: Sequence[Row], path: Path) -> None:
-    """Draws accuracy by recipe, over images a class, and over cost, to a PNG file."""
-    from matplotlib.figure import Figure
+def readme_section(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+    """Returns a short results table in Markdown: recipe, accuracy, ECE, seconds and command.
 
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
-    recipes, images, cost = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
-    table = [row for row in rows if not row["name"].startswith("cost_")]
-    mean = [100 * row["test/accuracy"]["mean"] for row in table]
-    spread = [100 * row["test/accuracy"]["spread"] for row in table]
-    recipes.errorbar(mean, range(len(table)), xerr=spread, fmt="o", capsize=3, color="#1b7837")
-    recipes.set_yticks(range(len(table)), [row["title"] for row in table])
+    The arguments are those of `results_markdown`.
+    """
+    header = ("recipe", "accuracy", "ECE", "seconds, first / next run", "command")
+    body = []
+    for row in rows:
+        accuracy, _, _, error, first, later = _cells(row)
+        seconds = f"{first} / {later}" if later else first
+        body.append((_title(row), accuracy, error, seconds, f"`{row['command']}`"))
+    note = f"Test accuracy, mean ± standard deviation over {_seeds(rows)}. {_weights(rows, about)}"
+    return f"{markdown_table(header, body, (0, len(header) - 1))}\n{note}\n"
+
+
+def replace_between_markers(text: str, name: str, content: str) -> str:
+    """Returns a text with the lines between two markers replaced; the markers stay.
+
+    Args:
+        text: holds a line `<!-- name:begin -->` and, after it, a line `<!-- name:end -->`.
+        name: of the markers.
+        content: what shall be between them, Markdown.
+
+    Raises:
+        FashionTransferError: a marker is missing, or the end comes before the beginning.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, found_begin, rest = text.partition(begin)
+    if not found_begin:
+        raise FashionTransferError(f"the text has no marker {begin}: add one where {name} starts")
+    _, found_end, after = rest.partition(end)
+    if not found_end:
+        raise FashionTransferError(f"the text has no marker {end} after {begin}: add one")
+    return f"{before}{begin}\n\n{content.strip()}\n\n{end}{after}"
+
+
+def results_figure(
+    rows: Sequence[Row], learning_curve: Mapping[int, Row], costs: Sequence[CostPoint] = ()
+) -> "Figure":
+    """Draws accuracy by recipe, over training images per class, and over cost.
+
+    The second and third panel are left out where there is nothing to draw in them.
+
+    Args:
+        rows: the recipes to compare, with error bars of one standard deviation.
+        learning_curve: by number of training images per class: the row of that recipe.
+        costs: the points of the third panel.
+    """
+    widths = [1.5] + [1.0] * (bool(learning_curve) + bool(costs))
+    figure = new_figure(3.7 * sum(widths), max(4.6, 0.9 + 0.26 * len(rows)))
+    panels = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    recipes, *others = panels
+    recipes.errorbar(_means(rows), range(len(rows)), xerr=_spreads(rows), **ERROR_BARS)
+    recipes.set_yticks(range(len(rows)), [row["title"] for row in rows])
     recipes.invert_yaxis()
     recipes.set_xlabel("test accuracy, %")
     recipes.grid(axis="x", alpha=0.3)
-
-    curve = sorted((IMAGES_A_CLASS[r["name"]], r) for r in rows if r["name"] in IMAGES_A_CLASS)
-    images.errorbar(
-        [count for count, _ in curve],
-        [100 * row["test/accuracy"]["mean"] for _, row in curve],
-        yerr=[100 * row["test/accuracy"]["spread"] for _, row in curve],
-        fmt="o-",
-        capsize=3,
-        color="#1b7837",
-    )
-    images.set_xscale("log")
-    images.set_xlabel("training images a class")
-    images.set_ylabel("test accuracy, %")
-    images.grid(alpha=0.3)
-
-    measured = [row for row in rows if row["name"].startswith("cost_")]
-    measured += [row for row in rows if row["name"] in AT_224] if measured else []
-    for name, marker in (("last stage", "s"), ("two stages", "^"), ("grids", "o")):
-        chosen = [row for row in measured if name in (AT_224.get(row["name"]) or row["name"])]
-        points = sorted((_cost(row), 100 * row["test/accuracy"]["mean"]) for row in chosen)
-        if points:
-            cost.plot(*zip(*points, strict=True), marker, label=name)
-    if cost.has_data():
-        cost.legend()
-        cost.set_xscale("log")
-    else:
-        cost.text(0.5, 0.5, "`make results-all` draws this", ha="center", transform=cost.transAxes)
-    cost.set_xlabel("cost: passes' worth at 224 px")
-    cost.set_ylabel("test accuracy, %")
-    cost.grid(alpha=0.3)
-    save_figure(figure, path)
+    for axis in others:
+        axis.set_xscale("log")
+        axis.set_ylabel("test accuracy, %")
+        axis.grid(alpha=0.3)
+    if learning_curve:
+        counts = sorted(learning_curve)
+        curve = [learning_curve[count] for count in counts]
+        axis = others[0]
+        style = ERROR_BARS | {"linestyle": "-"}
+        axis.errorbar(counts, _means(curve), yerr=_spreads(curve), **style)
+        axis.set_xticks(counts, [f"{count:,}" for count in counts])
+        axis.minorticks_off()
+        axis.set_xlabel("training images per class")
+    if costs:
+        _draw_costs(others[-1], costs)
+    return figure
 
 
-def _cost(row: Row) -> float:
-    if row["name"] in AT_224:
-        return PASSES[1]
-    _, size, _, views = row["name"].split("_")
-    return PASSES[int(views)] * (int(size) / 224) ** 2
+def _draw_costs(axis: Any, costs: Sequence[CostPoint]) -> None:
+    styles = ((BLUE, "s"), (ORANGE, "^"), (GREEN, "o"), (VERMILION, "D"), (PURPLE, "v"))
+    for number, series in enumerate(dict.fromkeys(point.series for point in costs)):
+        color, marker = styles[number % len(styles)]
+        points = sorted(
+            (point.cost, 100 * point.row["test/accuracy"]["mean"])
+            for point in costs
+            if point.series == series
+        )
+        axis.plot(*zip(*points, strict=True), marker, color=color, label=series)
+    axis.legend()
+    axis.set_xlabel("cost, backbone passes\nat the default image size")
+
+
+def _means(rows: Sequence[Row]) -> list[float]:
+    return [100 * row["test/accuracy"]["mean"] for row in rows]
+
+
+def _spreads(rows: Sequence[Row]) -> list[float]:
+    return [100 * row["test/accuracy"]["spread"] for row in rows]
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    count = max((row["seeds"] for row in rows), default=0)
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def _title(row: Row) -> str:
+    return f"{row['title']} (1 seed)" if row["seeds"] == 1 else str(row["title"])
 
 
 def _cells(row: Row) -> list[str]:
-    cells = []
-    for name, metric in COLUMNS.items():
-        found = row[metric]
-        if name == "ECE":
-            cells.append(f"{found['mean']:.3f}")
-        elif name == "accuracy":
-            spread = f" ± {100 * found['spread']:.2f}" if row["seeds"] > 1 else ""
-            cells.append(f"{100 * found['mean']:.2f}{spread} %")
-        else:
-            cells.append(f"{100 * found['mean']:.1f} %")
+    """The cells under `HEADINGS`."""
+    accuracy = row["test/accuracy"]
+    spread = f" ± {100 * accuracy['spread']:.2f}" if row["seeds"] > 1 else ""
     first, *later = row["seconds"]
-    return [*cells, f"{first:.0f}", f"{statistics.median(later):.0f}" if later else ""]
+    return [
+        f"{100 * accuracy['mean']:.2f}{spread} %",
+        f"{100 * row['test/macro_accuracy']['mean']:.1f} %",
+        _worst_class(row),
+        f"{row['test/ece']['mean']:.3f}",
+        f"{first:.0f}",
+        f"{statistics.median(later):.0f}" if later else "",
+    ]
+
+
+def _worst_class(row: Row) -> str:
+    prefix = "test/accuracy/"
+    classes = {name.removeprefix(prefix): row[name] for name in row if name.startswith(prefix)}
+    if not classes:
+        return "–"
+    name, accuracy = min(classes.items(), key=lambda item: item[1]["mean"])
+    return f"{name.replace('_', ' ')} {100 * accuracy['mean']:.1f} %"
+
+
+def _metric_cell(metric: str, value: float) -> str:
+    """Rates in per cent; calibration error and AUROC are not rates."""
+    last = metric.rpartition("/")[2]
+    return f"{value:.4f}" if "ece" in last or "auroc" in last else f"{100 * value:.1f} %"
+
+
+def _weights(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+    """Sentences that name the weights, their licence, and the recipes with other weights."""
+    weights = about["weights"]
+    licence = f", licence: {weights['licence']}" if weights.get("licence") else ""
+    text = f"Weights: `{weights['name']}`, SHA-256 `{weights['sha256'][:16]}…`{licence}."
+    other = [
+        f"`{row['weights']}` in the row {row['title']}"
+        for row in rows
+        if row.get("weights", weights["name"]) != weights["name"]
+    ]
+    return f"{text} Other weights: {', '.join(other)}." if other else text

@@ -1,0 +1,82 @@
+"""`make bench`: what runs cost, beside what they would cost without the store and the fast path.
+
+Every row is measured in the same run, on real images, as a median over repeats taken in turn, so
+that a machine whose speed drifts slows all alike. Ratios travel; absolute times do not.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from fashion_transfer.benchmarks.engines import backbone_rows
+from fashion_transfer.benchmarks.evaluate_job import evaluate_rows
+from fashion_transfer.benchmarks.jobs import JobTimer
+from fashion_transfer.benchmarks.revisions import WORKING_TREE, checkout
+from fashion_transfer.benchmarks.rows import Row, print_rows, write_rows
+from fashion_transfer.errors import FashionTransferError
+
+GROUPS = ("backbone", "job", "sweep", "fast", "fidelity", "growth", "evaluate")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures, prints one table, and writes it as JSON."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("--weights", default="IMAGENET1K_V1", help="of ResNet50, name or path")
+    parser.add_argument("--data", default="data", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--repeats", type=int, default=5, help="of the rows taken in turn")
+    parser.add_argument("--only", nargs="+", choices=GROUPS)
+    parser.add_argument(
+        "--base",
+        metavar="REVISION",
+        help="another revision (or folder of one): `evaluate.py` of both is timed in turn",
+    )
+    parser.add_argument(
+        "--store", type=Path, help="cached features for the row evaluate; default: the user's own"
+    )
+    parser.add_argument(
+        "--override", nargs="+", default=[], metavar="KEY=VALUE", help="of all commands"
+    )
+    parser.add_argument("--output", type=Path, default=Path("results") / "bench.json")
+    chosen = parser.parse_args(arguments)
+    groups = set(chosen.only or GROUPS)
+    if not chosen.only and chosen.base is None:
+        groups.remove("evaluate")
+    overrides = [f"model.backbone.weights={chosen.weights}", f"paths.data={chosen.data}"]
+    overrides += chosen.override
+    rows: list[Row] = []
+    try:
+        if "evaluate" in groups and chosen.base is None:
+            raise FashionTransferError(
+                "--only evaluate compares with another revision: name it, as --base v0.1.0"
+            )
+        with tempfile.TemporaryDirectory(prefix="fashion-transfer-bench-") as scratch:
+            if groups & {"backbone", "job"}:
+                rows += backbone_rows(chosen.weights, chosen.data, chosen.repeats)
+            timer = JobTimer(Path(scratch), overrides)
+            if "job" in groups:
+                rows += timer.default_rows(plain_rate=rows[0]["value"])
+            if "sweep" in groups:
+                if "job" not in groups:
+                    timer.train("default")  # a sweep is measured on cached features
+                rows += timer.sweep_rows()
+            if groups & {"fast", "fidelity"}:
+                rows += timer.fast_rows()
+            if "fidelity" in groups:
+                rows += timer.fidelity_rows()
+            if "growth" in groups:
+                rows += timer.growth_rows()
+            if "evaluate" in groups:
+                with checkout(chosen.base) as base, checkout(WORKING_TREE) as head:
+                    rows += evaluate_rows(
+                        base, head, Path(scratch), overrides, chosen.repeats, chosen.store
+                    )
+    except FashionTransferError as error:
+        sys.exit(f"error: {error}")
+    print_rows(rows)
+    write_rows(rows, chosen.output)
+    print(f"written: {chosen.output}")
+
+
+if __name__ == "__main__":
+    main()

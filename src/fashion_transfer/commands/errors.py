@@ -1,0 +1,104 @@
+"""Errors as the user reads them: one line, with the keys of `conf/`. Imports no torch."""
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fashion_transfer.errors import ArgumentError, FashionTransferError
+
+HINTS = {
+    "path to a state dict instead": "model.backbone.weights=PATH, or experiment=offline",
+    "give them as backbone weights": "model.backbone.weights=PATH",
+    "same backbone settings and weights": "model.backbone.weights=PATH",
+    "use the precision float32": "model.backbone.precision=float32",
+    "use fewer images or views, or a smaller image size": "data.image_size=64",
+    "image_size must be": "data.image_size=N",
+    "without a scheduler": "model.scheduler=null",
+    "give max_epochs, or no scheduler": "trainer.max_epochs=N, or model.scheduler=null",
+    "threshold=auto cannot be fitted": "policy.threshold=0.8",
+    "choose another cache folder": "paths.cache=DIR",
+    "run `make data`, or put": "data.dir=DIR names another folder",
+    "name a folder that can be written": "data.dir=DIR",
+    "or install Debian's package": "data.dir=DIR names another folder",
+    "is this another data set": "data=NAME",
+    "set composites=0 and controls=0": "data.synthetic=null",
+    "or no synthetic ones": "data.synthetic=null, or images_per_set=0 in evaluate.py",
+}
+"""Keys to set, by a phrase in a message of the library, which knows no keys."""
+
+# Raised for values that the user gave, by libraries that the user named them for.
+_MISTAKES = (FashionTransferError, HydraException, OmegaConfBaseException)
+
+
+def explain(error: BaseException) -> str | None:
+    """Returns one line for a user's mistake; None for a defect of ours."""
+    cause: BaseException | None = error
+    node = ""
+    while cause is not None:
+        if isinstance(cause, ArgumentError) and node:
+            cause = ArgumentError(f"{node}.{cause.name}", cause.message)
+        if isinstance(cause, FashionTransferError):
+            return with_hint(_one_line(cause))
+        if isinstance(cause, InstantiationException):
+            node = _full_key(cause)
+        cause = cause.__cause__
+    # By name: importing Lightning for it would cost every `--help` a second.
+    if isinstance(error, _MISTAKES) or type(error).__name__ == "MisconfigurationException":
+        return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
+    return None
+
+
+def with_hint(message: str) -> str:
+    """Returns a message of the library with the keys to set, where `HINTS` has some."""
+    hint = next((keys for phrase, keys in HINTS.items() if phrase in message), "")
+    return f"{message} ({hint})" if hint else message
+
+
+@contextmanager
+def config_keys(cfg: DictConfig, *nodes: str) -> Iterator[None]:
+    """Puts the configuration key in front of an `ArgumentError` raised inside.
+
+    Args:
+        cfg: the configuration.
+        nodes: keys of the nodes that the arguments come from; the first one that has an entry of
+            that name counts. An argument that none has keeps its own name.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        for node in nodes:
+            entries = OmegaConf.select(cfg, node)
+            if isinstance(entries, DictConfig) and error.name.partition(".")[0] in entries:
+                raise ArgumentError(f"{node}.{error.name}", error.message) from error
+        raise
+
+
+def check_entries(cfg: DictConfig, node: str, known: Collection[str]) -> None:
+    """Checks that a node has no entry that nothing reads.
+
+    Args:
+        cfg: the configuration.
+        node: its key, such as `model`; nothing happens if there is none.
+        known: the entries that are read.
+
+    Raises:
+        FashionTransferError: it has another one.
+    """
+    for name in OmegaConf.select(cfg, node) or ():
+        if name not in known:
+            raise FashionTransferError(
+                f"{node}.{name} is read by nothing: use one of {', '.join(sorted(known))}"
+            )
+
+
+def _full_key(error: InstantiationException) -> str:
+    line = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+    return line[1] if line else ""
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -1,0 +1,147 @@
+"""The report of an evaluation: the table of warnings and the figures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from fashion_transfer.confidence import REASONS, Prediction
+from fashion_transfer.confidence.metrics import aurc, confidence_and_correct, risk_coverage
+from fashion_transfer.data import ImageDataset, Split
+from fashion_transfer.evaluation import Evaluated
+from fashion_transfer.evaluation.sets import MULTI_ITEM, OOD, TEST
+from fashion_transfer.files import write_text
+from fashion_transfer.models import Classifier
+from fashion_transfer.reporting import (
+    WarningRow,
+    confidence_histograms,
+    evaluation_sets_sheet,
+    mistakes_sheet,
+    print_warnings,
+    reliability_diagram,
+    risk_coverage_figure,
+    save_figure,
+    warnings_markdown,
+)
+
+EXAMPLES = 8
+"""Images of each evaluation set on the sheet."""
+
+
+def write_report(
+    evaluated: Mapping[str, Evaluated],
+    reference: Mapping[str, Evaluated] | None,
+    classifier: Classifier,
+    sets: Mapping[str, ImageDataset],
+    folder: Path,
+) -> None:
+    """Prints the table of warnings, and writes it and the figures to a folder and TensorBoard.
+
+    Args:
+        evaluated: by the name of the evaluation set.
+        reference: the same by the reference rule, if it was measured.
+        classifier: that was evaluated.
+        sets: the images, by the same names.
+        folder: the run folder.
+    """
+    rows = warning_rows(evaluated, reference)
+    write_text(folder / "warnings.md", warnings_markdown(rows))
+    print_warnings(rows)
+    test, dataset = evaluated[TEST], sets[TEST]
+    calibrated = confidence_and_correct(test.probabilities, test.labels)
+    uncalibrated = confidence_and_correct(test.uncalibrated, test.labels)
+    figures = {
+        "reliability": reliability_diagram(uncalibrated, calibrated),
+        "risk_coverage": risk_coverage_figure(_curves(calibrated, reference)),
+        "confidence": confidence_histograms(_groups(evaluated, calibrated), classifier.threshold),
+        "mistakes": mistakes_sheet(
+            _Rows(dataset.split),
+            [prediction.label for prediction in test.predictions],
+            calibrated[0],
+            [classifier.class_names[label] for label in test.labels.tolist()],
+        ),
+    }
+    if examples := _examples(evaluated, sets):
+        figures["evaluation_sets"] = evaluation_sets_sheet(examples)
+    with SummaryWriter(str(folder / "tensorboard")) as board:
+        for name, figure in figures.items():
+            path = folder / f"{name}.png"
+            save_figure(figure, path)
+            # The file's pixels: drawing takes most of the time, and `add_figure` draws again.
+            board.add_image(f"report/{name}", np.asarray(Image.open(path)), dataformats="HWC")
+    print(f"written: {folder}/warnings.md, {', '.join(f'{name}.png' for name in figures)}")
+
+
+def warning_rows(
+    evaluated: Mapping[str, Evaluated], reference: Mapping[str, Evaluated] | None
+) -> list[WarningRow]:
+    """Returns how often images of each evaluation set get a warning, the sets of a group together.
+
+    Args:
+        evaluated: by the name of the evaluation set.
+        reference: the same by the reference rule, if it was measured.
+    """
+    groups: dict[str, list[WarningRow]] = {}
+    for name, of_set in evaluated.items():
+        row = WarningRow(
+            name,
+            len(of_set.predictions),
+            of_set.warned(),
+            {reason: of_set.warned(reason) for reason in REASONS},
+            reference[name].warned() if reference else float("nan"),
+        )
+        groups.setdefault(name.partition("/")[0], []).append(row)
+    return [row for rows in groups.values() for row in rows]
+
+
+def _curves(
+    calibrated: tuple[Tensor, Tensor], reference: Mapping[str, Evaluated] | None
+) -> dict[str, tuple[Tensor, Tensor, float]]:
+    """Risk-coverage curves by classifier, from confidence and whether a prediction is correct."""
+    measured = {"this classifier": calibrated}
+    if reference:
+        test = reference[TEST]
+        measured["reference rule"] = confidence_and_correct(test.probabilities, test.labels)
+    return {name: (*risk_coverage(*pair), aurc(*pair)) for name, pair in measured.items()}
+
+
+def _groups(
+    evaluated: Mapping[str, Evaluated], calibrated: tuple[Tensor, Tensor]
+) -> dict[str, Tensor]:
+    """Confidence by group of images."""
+    confidence, correct = calibrated
+    groups = {"correct": confidence[correct], "wrong": confidence[~correct]}
+    for title, prefix in (("multi-item composites", MULTI_ITEM), ("out-of-distribution", OOD)):
+        of_sets = [s.confidence for name, s in evaluated.items() if name.startswith(f"{prefix}/")]
+        if of_sets:  # a data set may have no synthetic sets
+            groups[title] = torch.cat(of_sets)
+    return groups
+
+
+def _examples(
+    evaluated: Mapping[str, Evaluated], sets: Mapping[str, ImageDataset]
+) -> dict[str, tuple[list[np.ndarray], list[Prediction]]]:
+    """The first images of each synthetic set, and their predictions."""
+    examples = {}
+    for name, of_set in evaluated.items():
+        if name != TEST:
+            split = sets[name].split
+            examples[name] = split.read(split.rows[:EXAMPLES]), of_set.predictions[:EXAMPLES]
+    return examples
+
+
+class _Rows:
+    """The images of a split in its order, each read when it is asked for."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.split.read(self.split.rows[row : row + 1])[0]

@@ -1,0 +1,124 @@
+"""What evaluate.py and predict.py share: checkpoint, device, and the bar of their loop."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from fashion_transfer.commands.build import read_policy
+from fashion_transfer.commands.errors import check_entries, config_keys
+from fashion_transfer.commands.run_folders import newest_checkpoint
+from fashion_transfer.data import Batch
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.models import Classifier, load_classifier
+
+log = logging.getLogger(__name__)
+
+BACKBONE_ENTRIES = ("weights", "precision", "compile")
+
+LOG_EVERY = 60.0
+"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
+
+Track = Callable[[Iterable[Batch]], Iterator[Batch]]
+"""Yields the batches of a loader, and moves the bar."""
+
+
+def checkpoint_path(cfg: DictConfig) -> Path:
+    """Returns the checkpoint that was named, or the newest one."""
+    return Path(cfg.ckpt_path) if cfg.ckpt_path else newest_checkpoint(Path(cfg.paths.logs))
+
+
+def load(cfg: DictConfig, path: str | Path) -> Classifier:
+    """Loads a classifier with the backbone options and the policy of the configuration.
+
+    Raises:
+        FashionTransferError: the file is not a checkpoint, its weights are missing, or a value is
+            not possible.
+    """
+    check_entries(cfg, "model", ("backbone",))
+    check_entries(cfg, "model.backbone", BACKBONE_ENTRIES)
+    options: dict[str, Any] = {name: cfg.model.backbone[name] for name in BACKBONE_ENTRIES}
+    with config_keys(cfg, "policy", "policy.threshold_target", "model.backbone"):
+        return load_classifier(path, **options, **read_policy(cfg))
+
+
+def choose_device(name: str) -> torch.device:
+    """Returns the device of a name, and has torch compute there the same way every time.
+
+    Args:
+        name: `cpu`, `cuda`, `mps`, a numbered one as `cuda:1`, or `auto`: a GPU if there is one.
+
+    Raises:
+        FashionTransferError: it is another name, or this machine has no such device.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(device for device, there in available.items() if there)
+    device, _, number = str(name).partition(":")
+    if device not in available or (number and not number.isdecimal()):
+        raise FashionTransferError(f"device must be auto, cpu, cuda or mps, got {name!r}")
+    if not available[device] or (
+        device == "cuda" and int(number or 0) >= torch.cuda.device_count()
+    ):
+        raise FashionTransferError(f"device={name} is not available on this machine: use auto")
+    # As in training (trainer.deterministic).
+    torch.use_deterministic_algorithms(True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return torch.device(name)
+
+
+def move(classifier: Classifier, device: torch.device) -> str:
+    """Moves a classifier to a device; returns the precision that its backbone runs in there."""
+    precision = classifier.backbone.to_device(device)
+    classifier.to(device)
+    return precision
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Track]:
+    """Shows a bar with the time left on a terminal, else a line in the log now and then.
+
+    Args:
+        title: beside the bar.
+        total: number of images.
+    """
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    bar.disable = not bar.console.is_terminal
+    task = bar.add_task(title, total=total)
+    logged = time.monotonic()
+
+    def track(batches: Iterable[Batch]) -> Iterator[Batch]:
+        nonlocal logged
+        for batch in batches:
+            yield batch
+            bar.advance(task, len(batch))
+            if bar.disable and time.monotonic() - logged >= LOG_EVERY:
+                logged = time.monotonic()
+                log.info("%s: %d of %d images", title, bar.tasks[task].completed, total)
+
+    with bar:
+        yield track

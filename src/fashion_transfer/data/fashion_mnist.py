@@ -1,0 +1,109 @@
+"""Fashion-MNIST: a balanced subset of the training images, and the official test images."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from fashion_transfer.data.batch import Split
+from fashion_transfer.data.datamodule import ClassificationDataModule, SplitName
+from fashion_transfer.data.idx_files import IdxPair, find_files, load_pair
+from fashion_transfer.data.subset import balanced_subset
+from fashion_transfer.errors import FashionTransferError
+
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+class FashionMNISTDataModule(ClassificationDataModule):
+    """500 images per class of Fashion-MNIST, grey, 28 x 28; the source is Xiao et al. 2017.
+
+    Three disjoint splits: the subset (of the training file, without validation), validation (the
+    last `val_per_class` of each class in the training file), test (the official 10,000).
+
+    Args:
+        dir: where the four IDX files are looked for first, and downloaded to.
+        images_per_class: size of the subset per class; "all" takes what validation leaves.
+        selection: "first" in file order or "random" under `seed`.
+        val_per_class: validation images per class; 0: no validation.
+        check_md5: refuse any files but the official ones.
+        **options: of `ClassificationDataModule`.
+
+    Raises:
+        ArgumentError: a value is not possible.
+        FashionTransferError: the files are missing or damaged.
+    """
+
+    preparation = "fashion_mnist"
+
+    def __init__(
+        self,
+        dir: str = "data",
+        images_per_class: int | Literal["all"] = 500,
+        selection: Literal["first", "random"] = "first",
+        val_per_class: int = 100,
+        check_md5: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.dir = dir
+        self.images_per_class = images_per_class
+        self.selection = selection
+        self.val_per_class = val_per_class
+        self.check_md5 = check_md5
+        self._pairs: dict[bool, IdxPair] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the ten classes, by label."""
+        return CLASS_NAMES
+
+    def prepare_data(self) -> None:
+        """Finds the files, or downloads them."""
+        find_files(self.dir)
+
+    def load_split(self, name: SplitName) -> Split | None:
+        """The subset, validation or test images."""
+        if name == "test":
+            pair = self._pair(train=False)
+            return _split("test images", pair, np.arange(len(pair.labels)))
+        pair = self._pair(train=True)
+        subset, validation = balanced_subset(
+            pair.labels,
+            self.class_names,
+            self.images_per_class,
+            self.selection,
+            self.seed,
+            self.val_per_class,
+        )
+        if name == "train":
+            return _split("training images", pair, subset)
+        return _split("validation images", pair, validation) if len(validation) else None
+
+    def _pair(self, train: bool) -> IdxPair:
+        """A pair of files, read once: training and validation share one."""
+        if train not in self._pairs:
+            self._pairs[train] = self._load(train)
+        return self._pairs[train]
+
+    def _load(self, train: bool) -> IdxPair:
+        pair = load_pair(find_files(self.dir, download=False), train, self.check_md5)
+        if len(pair.labels) and pair.labels.max() >= len(CLASS_NAMES):
+            raise FashionTransferError(
+                f"{self.dir}: the labels go up to {pair.labels.max()}, expected 0 to "
+                f"{len(CLASS_NAMES) - 1}: is this another data set?"
+            )
+        return pair
+
+
+def _split(name: str, pair: IdxPair, rows: np.ndarray) -> Split:
+    return Split(name, pair.images[:, None], pair.labels[rows], pair.md5, rows)

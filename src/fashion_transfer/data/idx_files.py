@@ -1,0 +1,167 @@
+"""The official Fashion-MNIST files: located, downloaded, checked and read."""
+
+import gzip
+import hashlib
+import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from filelock import FileLock
+
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.files import download
+
+log = logging.getLogger(__name__)
+
+# MD5 of the *uncompressed* content: distributions recompress the files, so sums of the .gz differ.
+MD5 = {
+    "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+    "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+    "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+    "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+}
+
+SYSTEM_DIR = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package `dataset-fashion-mnist` puts the four files."""
+
+
+class IdxPair(NamedTuple):
+    """The images and labels of one pair of files.
+
+    Attributes:
+        images: uint8, (N, 28, 28), 0 is the background.
+        labels: int64, (N,).
+        md5: of the uncompressed image file.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    md5: str
+
+
+def find_files(directory: Path | str, download: bool = True) -> Path:
+    """The first folder that holds all four files: `directory`, the system's, or a download.
+
+    Args:
+        directory: where the files are looked for first and downloaded to.
+        download: whether to try torchvision's mirrors if they are in neither.
+
+    Raises:
+        FashionTransferError: the files are not there and could not be downloaded.
+    """
+    directory = Path(directory)
+    for candidate in (directory, SYSTEM_DIR):
+        if all(_locate(candidate, name) for name in MD5):
+            return candidate
+    if not download:
+        raise FashionTransferError(
+            f"no Fashion-MNIST files in {directory} or {SYSTEM_DIR}: run `make data`, or put "
+            f"{', '.join(MD5)} (raw or .gz) into {directory}"
+        )
+    _download_missing(directory)
+    return directory
+
+
+def load_pair(directory: Path | str, train: bool, check_md5: bool = True) -> IdxPair:
+    """Reads the training (60,000) or the test (10,000) pair of files, raw or `.gz`.
+
+    Args:
+        directory: a folder that holds the files.
+        train: the training pair, else the test pair.
+        check_md5: refuse files whose content is not the official one. Turn it off for another
+            data set in the same format.
+
+    Raises:
+        FashionTransferError: a file is damaged, truncated, or not the official one.
+    """
+    directory = Path(directory)
+    prefix = "train" if train else "t10k"
+    images, md5 = _read_idx(directory, f"{prefix}-images-idx3-ubyte", 3, check_md5)
+    labels, _ = _read_idx(directory, f"{prefix}-labels-idx1-ubyte", 1, check_md5)
+    if len(images) != len(labels):
+        raise FashionTransferError(
+            f"{directory}: {len(images)} {prefix} images but {len(labels)} labels: the two files "
+            "do not belong together"
+        )
+    return IdxPair(images, labels.astype(np.int64), md5)
+
+
+def _locate(directory: Path, name: str) -> Path | None:
+    for path in (directory / name, directory / f"{name}.gz"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _read_idx(
+    directory: Path, name: str, dimensions: int, check_md5: bool
+) -> tuple[np.ndarray, str]:
+    path = _locate(directory, name)
+    if path is None:
+        raise FashionTransferError(f"{directory / name} (or .gz) is missing: run `make data`")
+    remedy = "delete it and run `make data`, or put a fresh copy there"
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FashionTransferError(f"{path} is damaged ({error}): {remedy}") from error
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if check_md5 and md5 != MD5[name]:
+        raise FashionTransferError(
+            f"{path} is not the official file (MD5 of its content is {md5}, expected {MD5[name]}): "
+            f"{remedy}"
+        )
+    # IDX: two zero bytes, 8 (unsigned bytes), the number of dimensions, each as a big-endian int32.
+    header = 4 + 4 * dimensions
+    if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
+        raise FashionTransferError(f"{path} is not an IDX file of unsigned bytes: {remedy}")
+    shape = np.frombuffer(content, ">i4", dimensions, offset=4)
+    if len(content) != header + int(np.prod(shape, dtype=np.int64)):
+        raise FashionTransferError(f"{path} is truncated ({len(content)} bytes): {remedy}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy(), md5
+
+
+def _download_missing(directory: Path) -> None:
+    # Imported here: most runs find the files and do not need torchvision.
+    from torchvision.datasets import FashionMNIST
+
+    with _lock(directory):  # two runs that start at once: the second one waits
+        for name, md5 in FashionMNIST.resources:
+            if not _locate(directory, name.removesuffix(".gz")):
+                _download(directory, name, md5, FashionMNIST.mirrors)
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    lock = FileLock(directory / ".lock")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise FashionTransferError(
+            f"cannot download to {directory} ({error.strerror}): name a folder that can be written"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _download(directory: Path, name: str, md5: str, mirrors: list[str]) -> None:
+    failures = []
+    for mirror in mirrors:
+        try:
+            log.info("downloading %s%s", mirror, name)
+            download(f"{mirror}{name}", directory / name, f"md5:{md5}")
+            return
+        except FashionTransferError as error:
+            failures.append(str(error))
+    raise FashionTransferError(
+        f"{'; '.join(failures)}: put {', '.join(MD5)} (raw or .gz) into {directory}, or install "
+        "Debian's package dataset-fashion-mnist"
+    )

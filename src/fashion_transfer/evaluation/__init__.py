@@ -1,0 +1,17 @@
+"""How good a classifier and its warnings are: which sets, one inference loop, one summary."""
+
+from fashion_transfer.evaluation.inference import Evaluated, evaluate_set, infer, reference_rule
+from fashion_transfer.evaluation.near_duplicates import near_duplicates
+from fashion_transfer.evaluation.sets import evaluation_sets
+from fashion_transfer.evaluation.summary import summarise, warning_metrics
+
+__all__ = [
+    "Evaluated",
+    "evaluate_set",
+    "evaluation_sets",
+    "infer",
+    "near_duplicates",
+    "reference_rule",
+    "summarise",
+    "warning_metrics",
+]

@@ -1,0 +1,68 @@
+"""The summary of an evaluation: every number, once, under one name."""
+
+import statistics
+from collections.abc import Mapping
+
+import torch
+
+from fashion_transfer.confidence import metrics
+from fashion_transfer.confidence.decision import MULTI_ITEM as MULTI_ITEM_REASON
+from fashion_transfer.evaluation.inference import Evaluated
+from fashion_transfer.evaluation.sets import CONTROL, MULTI_ITEM, OOD, TEST
+from fashion_transfer.models import Classifier, single_item_metrics
+from fashion_transfer.synthetic import HELD_OUT_LAYOUTS, TRAINED_LAYOUTS
+
+PREFIXES = (MULTI_ITEM, CONTROL, OOD)
+
+
+def summarise(classifier: Classifier, evaluated: Mapping[str, Evaluated]) -> dict[str, float]:
+    """Metrics of all evaluation sets by name, `test/…` as training reports them.
+
+    Args:
+        classifier: that gave the outputs.
+        evaluated: by the name of the evaluation set.
+    """
+    test = single_item_metrics(
+        evaluated[TEST].outputs,
+        classifier.class_names,
+        classifier.calibrator,
+        classifier.threshold,
+    )
+    summary = {f"test/{name}": value for name, value in test.items()}
+    return summary | warning_metrics(evaluated)
+
+
+def warning_metrics(evaluated: Mapping[str, Evaluated]) -> dict[str, float]:
+    """Metrics of the warnings on synthetic sets, by name; empty if there are none.
+
+    Means over sets give each layout the same weight. `<set>/warned` is the fraction of its images
+    with a warning.
+    """
+    names = {prefix: [n for n in evaluated if n.startswith(f"{prefix}/")] for prefix in PREFIXES}
+    if not all(names.values()):
+        return {}
+    warned = {name: of_set.warned() for name, of_set in evaluated.items()}
+    multi_item = [evaluated[name] for name in names[MULTI_ITEM]]
+    controls = [evaluated[name] for name in names[CONTROL]]
+    summary = {f"{name}/warned": rate for name, rate in warned.items() if name != TEST}
+    for prefix in (MULTI_ITEM, CONTROL):
+        for group, layouts in (("trained", TRAINED_LAYOUTS), ("held_out", HELD_OUT_LAYOUTS)):
+            rates = [warned[f"{prefix}/{layout}"] for layout in layouts]
+            summary[f"{prefix}/{group}/warned"] = statistics.mean(rates)
+    control_rate = statistics.mean(warned[name] for name in names[CONTROL])
+    return summary | {
+        "multi_item/reason_multi_item": statistics.mean(
+            of_set.warned(MULTI_ITEM_REASON) for of_set in multi_item
+        ),
+        "multi_item/auroc": metrics.auroc(
+            torch.cat([1 - of_set.confidence for of_set in multi_item]),
+            torch.cat([1 - of_set.confidence for of_set in controls]),
+        ),
+        "control/warned": control_rate,
+        "control/warned_over_single": control_rate - warned[TEST],
+        "control/accuracy": statistics.mean(
+            (of_set.probabilities.argmax(dim=1) == of_set.labels).double().mean().item()
+            for of_set in controls
+        ),
+        "out_of_distribution/warned": statistics.mean(warned[name] for name in names[OOD]),
+    }

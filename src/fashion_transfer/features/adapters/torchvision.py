@@ -1,0 +1,123 @@
+"""torchvision's ResNets."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+from fashion_transfer.errors import ArgumentError
+from fashion_transfer.features.adapters.base import BackboneAdapter
+from fashion_transfer.features.adapters.state_dicts import build_random, load_state
+from fashion_transfer.features.nodes import pool_maps, split_node
+from fashion_transfer.features.stem import Stem
+from fashion_transfer.features.weights import Weights, load_weights
+
+
+class TorchvisionAdapter(BackboneAdapter):
+    """A ResNet of torchvision; its last stage can be unfrozen."""
+
+    @classmethod
+    def choices(cls) -> str:
+        """Returns the ResNets' names."""
+        return f"one of {', '.join(_resnets())}"
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version of torchvision."""
+        return {"torchvision": torchvision.__version__}
+
+    def has_network(self) -> bool:
+        """Whether this is one of torchvision's ResNets."""
+        return self.model_name in _resnets()
+
+    def build(self, weights: str | None) -> tuple[nn.Module, Weights]:
+        """Builds the ResNet, with its BatchNorms folded into its convolutions.
+
+        Args:
+            weights: see `load_weights`.
+        """
+        loaded = load_weights(self.model_name, weights)
+        if loaded.state is None:
+            network, loaded = build_random(self._create, self.name)
+        else:
+            with torch.device("meta"):  # no time spent on random numbers, and none drawn
+                network = self._create()
+            load_state(network, loaded, self.name, ignored="fc.")
+        network.fc = nn.Identity()
+        fold_batch_norm(network.requires_grad_(False).eval())
+        return network, loaded
+
+    def _create(self) -> nn.Module:
+        network: nn.Module = torchvision.models.get_model(self.model_name)
+        return network
+
+    def nodes(self, network: nn.Module) -> tuple[str, ...]:
+        """Returns `layer1` to `layer4`."""
+        return tuple(name for name, _ in network.named_children() if name.startswith("layer"))
+
+    def make_stages(self, network: nn.Module, nodes: Sequence[str]) -> nn.Module:
+        """Returns `TorchvisionStages(network, nodes)`."""
+        return TorchvisionStages(network, nodes)
+
+    def last_stage(self, network: nn.Module) -> nn.Module:
+        """Returns `layer4`."""
+        return network.get_submodule(self.nodes(network)[-1])
+
+
+class TorchvisionStages(nn.Module):
+    """Computes any nodes of a torchvision network, pooled over the image or a grid.
+
+    Args:
+        network: begins with a `Stem`.
+        nodes: names as `torchvision.models.feature_extraction.get_graph_node_names` lists them,
+            with or without a grid; a module's name stands for its last node.
+
+    Raises:
+        ArgumentError: the network has no such node.
+    """
+
+    def __init__(self, network: nn.Module, nodes: Sequence[str]) -> None:
+        super().__init__()
+        self.nodes = tuple(nodes)
+        names = list(dict.fromkeys(split_node(node)[0] for node in nodes))
+        leaves = {"leaf_modules": [Stem]}
+        _, known = get_graph_node_names(network, tracer_kwargs=leaves, suppress_diff_warning=True)
+        for name in names:
+            if not any(other == name or other.startswith(f"{name}.") for other in known):
+                stages = sorted({other.split(".")[0] for other in known if "." in other})
+                raise ArgumentError(
+                    "pool",
+                    f"takes {', '.join(stages)}, their parts such as {known[len(known) // 2]}, or "
+                    f"None for the last stage, got {name!r}",
+                )
+        self.network = create_feature_extractor(
+            network, names, tracer_kwargs=leaves, suppress_diff_warning=True
+        )
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Returns each node, float32, (B, D), for images (B, 1 or 3, H, W) in [0, 1]."""
+        maps = self.network(images)
+        return {node: pool_maps(maps[split_node(node)[0]], node) for node in self.nodes}
+
+
+def fold_batch_norm(network: nn.Module) -> None:
+    """Folds every BatchNorm of a network in eval mode into the convolution before it, exactly.
+
+    In torchvision's ResNets neighbours in the list of children are neighbours in the network.
+    """
+    for parent in list(network.modules()):
+        for (first, conv), (second, norm) in pairwise(list(parent.named_children())):
+            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+                setattr(parent, first, fuse_conv_bn_eval(conv, norm).requires_grad_(False))
+                setattr(parent, second, nn.Identity())
+
+
+def _resnets() -> list[str]:
+    names: list[str] = torchvision.models.list_models(
+        torchvision.models, include=("resnet*", "resnext*", "wide_resnet*")
+    )
+    return names

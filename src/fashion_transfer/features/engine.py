@@ -1,0 +1,190 @@
+"""How a backbone runs: on a device, in a precision, compiled or not, in passes of one size."""
+
+import logging
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.features.precision import check_precision, choose_precision
+
+log = logging.getLogger(__name__)
+
+PASS_PIXELS = 16 * 224 * 224
+"""Pixels of a pass on a CPU. What passes of this size compute stays in its last-level cache: at
+224 px, passes of 16 images are an eighth faster than passes of 32."""
+
+MAX_PASS_SIZE = {"cpu": 128, "cuda": 256, "mps": 64}
+"""Images of a pass at most, by the type of the device."""
+
+MIN_COMPILED_SIZE = 128
+"""Image size in pixels from which compiling (about 15 s) pays within the passes of one job."""
+
+
+class Engine:
+    """Runs the stages of a backbone in passes of one size.
+
+    Args:
+        stages: images in, a dictionary of nodes out (see `BackboneAdapter.make_stages`).
+        name: of the backbone, for the log.
+        precision: "auto", "float32", "bfloat16" or "float16" (see `choose_precision`).
+        compile: "auto": torch.compile images of `MIN_COMPILED_SIZE` pixels or more, on a CPU with
+            a compiler installed; or True, or False.
+        image_size: the only image size that the network takes, pixels; None: any.
+
+    Attributes:
+        device: where it runs; None before `to_device`.
+
+    Raises:
+        ArgumentError: an unknown precision, or another value of `compile`.
+    """
+
+    def __init__(
+        self,
+        stages: nn.Module,
+        name: str,
+        precision: str = "auto",
+        compile: Literal["auto"] | bool = "auto",
+        image_size: int | None = None,
+    ) -> None:
+        if compile not in ("auto", True, False):
+            raise ArgumentError("compile", f"must be auto, true or false, got {compile!r}")
+        self.stages = stages
+        self.name = name
+        self.precision = check_precision(precision)
+        self.compile = compile
+        self.image_size = image_size
+        self.device: torch.device | None = None
+        self._compiled: Callable[[Tensor], dict[str, Tensor]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_compiled": None}  # compiled code cannot be pickled or copied
+
+    def to_device(self, device: torch.device | str) -> str:
+        """Moves the stages to a device and to the precision for it.
+
+        Returns:
+            The precision's name. It is logged once, with the reason.
+        """
+        device = torch.device(device)
+        dtype, reason = choose_precision(self.precision, device)
+        precision = str(dtype).removeprefix("torch.")
+        if self.device != device:
+            self.stages.to(device=device, dtype=dtype)
+            self.device = device
+            log.info("backbone %s on %s in %s: %s", self.name, device, precision, reason)
+        return precision
+
+    def compiles(self, image_size: int) -> bool:
+        """Whether images of this size, in pixels, go through torch.compile."""
+        if self.compile == "auto":
+            on_cpu = self.device is None or self.device.type == "cpu"
+            return on_cpu and image_size >= MIN_COMPILED_SIZE and _has_compiler()
+        return self.compile
+
+    def try_compiling(self, image_size: int) -> bool:
+        """Compiles for grey images of a size; where that fails, logs why and runs without.
+
+        Returns:
+            Whether `compiles` still holds.
+
+        Raises:
+            FashionTransferError: the network does not take images of this size.
+        """
+        images = torch.zeros(1, 1, image_size, image_size, device=self.device)
+        self._check_image_size(images)
+        try:
+            self.extract(images)
+        except Exception as error:  # a compiler fails in as many ways as there are compilers
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            log.warning("torch.compile failed (%s): the backbone runs without it", reason)
+            self.compile = False
+        return self.compiles(image_size)
+
+    def pass_size(self, image_size: int) -> int:
+        """Returns how many images go through the backbone at once.
+
+        It depends on the device and the image size alone. Shorter batches are padded to it, so
+        that a feature never depends on the images beside it, and only one shape is compiled.
+        """
+        device = "cpu" if self.device is None else self.device.type
+        maximum = MAX_PASS_SIZE.get(device, 64)
+        if device != "cpu":
+            return maximum
+        fitting = max(1, PASS_PIXELS // image_size**2)
+        return min(maximum, 1 << (fitting.bit_length() - 1))
+
+    def run(self, images: Tensor) -> dict[str, Tensor]:
+        """Computes all nodes of a batch, padded to whole passes only where it is compiled.
+
+        Args and results are those of `extract`; gradients can flow to the images where it is not.
+        """
+        if self.compiles(images.shape[-1]):
+            return self.extract(images)
+        self._check_image_size(images)
+        return self._forward(images)
+
+    @torch.no_grad()
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        """Computes all nodes of any number of images, in passes of exactly `pass_size` images.
+
+        Args:
+            images: float32, (B, 1 or 3, H, W), in [0, 1].
+
+        Returns:
+            Each node by name: float32, (B, D). Its values depend on its own image alone.
+
+        Raises:
+            FashionTransferError: the network does not take images of this size.
+        """
+        self._check_image_size(images)
+        size = self.pass_size(images.shape[-1])
+        forward = self._forward_compiled if self.compiles(images.shape[-1]) else self._forward
+        passes: list[dict[str, Tensor]] = []
+        for start in range(0, max(1, len(images)), size):
+            part = images[start : start + size]
+            count = len(part)
+            if count < size:
+                part = torch.cat([part, part.new_zeros(size - count, *part.shape[1:])])
+            passes.append({name: node[:count] for name, node in forward(part).items()})
+        return {name: torch.cat([nodes[name] for nodes in passes]) for name in passes[0]}
+
+    @torch.no_grad()
+    def node_widths(self, image_size: int) -> dict[str, int]:
+        """Returns the width D of each node by name, for images of a size in pixels."""
+        device = next(self.stages.parameters()).device
+        nodes = self._forward(torch.zeros(1, 3, image_size, image_size, device=device))
+        return {name: node.shape[1] for name, node in nodes.items()}
+
+    def _forward(self, images: Tensor) -> dict[str, Tensor]:
+        nodes: dict[str, Tensor] = self.stages(images)
+        return nodes
+
+    def _forward_compiled(self, images: Tensor) -> dict[str, Tensor]:
+        from torch._inductor import config  # a second to import: only where it is needed
+
+        if self._compiled is None:
+            log.info("compiling the backbone (about 15 s, less once its kernels are cached)")
+            self._compiled = torch.compile(self.stages, dynamic=False)
+        # Freezing makes the weights constants: laid out for the processor once, at compile time.
+        # Tracing must know of it, too, so it is no option of torch.compile.
+        with config.patch(freezing=True):
+            return self._compiled(images)
+
+    def _check_image_size(self, images: Tensor) -> None:
+        size = images.shape[-1]
+        if self.image_size is not None and size != self.image_size:
+            raise FashionTransferError(
+                f"image_size must be {self.image_size} for {self.name}, got {size}"
+            )
+
+
+def _has_compiler() -> bool:
+    # What torch.compile needs on a CPU: a C++ compiler, and Python's headers to call the kernels.
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return headers.is_file() and any(map(shutil.which, ("c++", "g++", "clang++")))

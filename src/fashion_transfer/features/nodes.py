@@ -1,0 +1,92 @@
+"""Node names such as `layer3`, `layer3@2` and `layer3@map`, and the pooling each asks for."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fashion_transfer.errors import ArgumentError
+
+MAP = "map"
+"""After the @: the feature maps of a node themselves, (C, H, W), flattened."""
+
+
+def split_node(node: str) -> tuple[str, int | None]:
+    """Splits a node into its name and the size of its pooling grid.
+
+    `layer3@2` is layer3 averaged over each cell of a 2 x 2 grid, `layer3` over the whole image
+    (grid size 1). `layer3@map` is layer3 without pooling: its grid size is None.
+
+    Raises:
+        ArgumentError: what follows the `@` is not the size of a grid.
+    """
+    name, _, grid = str(node).partition("@")
+    if grid == MAP:
+        return name, None
+    if "@" in str(node) and not (grid.isdecimal() and int(grid) > 0):
+        raise ArgumentError(
+            "pool", f"needs the size of a grid after the @, such as 2, got {node!r}"
+        )
+    return name, int(grid or 1)
+
+
+def pool_maps(maps: Tensor, node: str) -> Tensor:
+    """Pools feature maps as a node's name asks.
+
+    Args:
+        maps: (B, C, H, W); anything else, such as features pooled already, is only flattened.
+        node: see `split_node`.
+
+    Returns:
+        float32, (B, D).
+    """
+    _, grid = split_node(node)
+    if maps.ndim != 4 or grid is None:
+        return maps.float().flatten(1)
+    if grid == 1:
+        return maps.mean((2, 3), dtype=torch.float32)
+    return F.adaptive_avg_pool2d(maps.float(), grid).flatten(1)
+
+
+def check_pool(pool: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Returns the nodes to pool; by default the last stage.
+
+    Args:
+        pool: nodes, or None.
+        known: names of the network's stages.
+
+    Raises:
+        ArgumentError: `pool` is empty, names a node twice, or asks for maps.
+    """
+    pool = list(known[-1:] if pool is None else pool)
+    if not pool or len(set(pool)) < len(pool):
+        raise ArgumentError("pool", f"takes each of {', '.join(known)} at most once, got {pool}")
+    for node in pool:
+        if split_node(node)[1] is None:
+            raise ArgumentError(
+                "pool", f"takes no maps, because their size depends on the image's, got {node!r}"
+            )
+    return tuple(pool)
+
+
+def nodes_before_last(pool: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Returns the nodes to cache where the last stage is unfrozen.
+
+    These are the pooled nodes before the last stage, and the maps that go into it.
+
+    Args:
+        pool: nodes to pool.
+        known: names of the network's stages; each takes the maps of the one before it.
+
+    Raises:
+        ArgumentError: `pool` does not end in the last stage, or names it twice.
+    """
+    *frozen, last = [split_node(node)[0] for node in pool]
+    if last != known[-1] or last in frozen:
+        raise ArgumentError(
+            "unfreeze_last",
+            f"needs a pool that ends in the last stage, {known[-1]}, and names it once, "
+            f"got {list(pool)}",
+        )
+    return (*pool[:-1], f"{known[-2]}@{MAP}")

@@ -1,0 +1,100 @@
+"""Files that are written whole or not at all, and downloads that are checked."""
+
+import secrets
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+
+from fashion_transfer.errors import FashionTransferError
+
+TIMEOUT = 12.0
+"""Seconds to wait for a download site that does not answer."""
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside a file; on success it replaces the file, on failure it goes.
+
+    Two may write the same file at once: each has its own temporary path, and the last one wins.
+
+    Args:
+        path: the file that shall be there in the end. Its folder must exist.
+    """
+    path = Path(path)
+    # The ending stays: writers such as matplotlib choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def download(url: str, path: str | Path, known_hash: str | None = None, retries: int = 1) -> None:
+    """Downloads a file with progress, and puts it in place once its hash is checked.
+
+    Args:
+        url: where it is.
+        path: where it shall be; its folder is created.
+        known_hash: `sha256:…` or `md5:…` of its bytes; None where they vary.
+        retries: after a broken connection or a wrong hash.
+
+    Raises:
+        FashionTransferError: the site does not answer, or answers something else, or the disk
+            cannot be written.
+    """
+    import pooch  # imports requests: only where something is downloaded
+    from pooch.hashes import hash_matches
+    from requests import HTTPError, RequestException, Timeout
+
+    path = Path(path)
+    fetch = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=True, chunk_size=2**16)
+    try:
+        if reason := _unreachable(url):
+            raise FashionTransferError(f"could not download {url} ({reason})")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not `pooch.retrieve`: what it writes can be read by its owner alone.
+        with atomic_path(path) as temporary:
+            for remaining in range(retries, -1, -1):
+                try:
+                    fetch(url, str(temporary), None)
+                    hash_matches(temporary, known_hash, strict=True, source=path.name)
+                    break
+                except (ValueError, RequestException) as error:
+                    # Trying again helps against neither a missing file nor a silent site.
+                    if not remaining or isinstance(error, (HTTPError, Timeout)):
+                        raise
+    except (OSError, ValueError, RequestException) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FashionTransferError(f"could not download {url} ({reason})") from error
+
+
+def _unreachable(url: str) -> str | None:
+    """Returns why a site does not answer, within `TIMEOUT` even if name resolution hangs."""
+    request = urllib.request.Request(url, method="HEAD")
+    outcome: list[str | None] = []
+
+    def probe() -> None:
+        try:
+            urllib.request.urlopen(request, timeout=TIMEOUT).close()
+            outcome.append(None)
+        except HTTPError:  # the site answers: the download itself reports what is wrong
+            outcome.append(None)
+        except (OSError, HTTPException) as error:
+            outcome.append(str(getattr(error, "reason", error)).strip())
+
+    # A thread, because no timeout covers name resolution.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    return outcome[0] if outcome else f"no answer within {TIMEOUT:g} s"

@@ -1,0 +1,23 @@
+"""Mixup of features: pairs of images as one, with both labels."""
+
+import torch
+from torch import Tensor
+
+
+def mix(features: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Mixes each row of a batch with another by a share that is drawn once per batch.
+
+    Zhang et al. 2018, "mixup: beyond empirical risk minimization", section 2; of features: Verma et
+    al. 2019, "Manifold mixup". The share is at least a half, so a row's own label weighs more.
+
+    Args:
+        features: float, (B, D).
+        alpha: of the distribution Beta(alpha, alpha) of the share, above 0.
+
+    Returns:
+        The mixed features, (B, D); for each row the other one, int64, (B,); the share, a scalar.
+    """
+    share = torch.distributions.Beta(alpha, alpha).sample().to(features)
+    share = torch.maximum(share, 1 - share)
+    other = torch.randperm(len(features), device=features.device)
+    return share * features + (1 - share) * features[other], other, share

@@ -1,0 +1,128 @@
+"""Optimizers and learning-rate schedules of torch, completed with what a run knows."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from fashion_transfer.errors import ArgumentError, FashionTransferError
+
+Schedule = torch.optim.lr_scheduler.LRScheduler
+
+LENGTHS = ("total_steps", "T_max")
+"""Names of the argument that torch's schedules take the number of steps by."""
+
+
+def build_optimizer(
+    make: Callable[..., torch.optim.Optimizer],
+    head: nn.Module,
+    stage: nn.Module | None = None,
+    stage_lr: float | None = None,
+) -> torch.optim.Optimizer:
+    """Builds the optimizer of a head and of a trainable stage, if there is one.
+
+    Args:
+        make: takes parameters, gives an optimizer.
+        head: trained at the optimizer's own rate and weight decay.
+        stage: a trainable stage of the backbone, without weight decay, which would undo what was
+            pretrained.
+        stage_lr: its learning rate; None: a tenth of the head's.
+
+    Raises:
+        ArgumentError: its arguments are wrong.
+    """
+    try:
+        optimizer = make(head.parameters())
+        if stage is not None:
+            rate = optimizer.defaults["lr"] / 10 if stage_lr is None else stage_lr
+            group: dict[str, Any] = {"params": stage.parameters(), "lr": rate}
+            if "weight_decay" in optimizer.defaults:
+                group["weight_decay"] = 0.0
+            optimizer.add_param_group(group)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("optimizer", f"cannot be built: {error}") from error
+    return optimizer
+
+
+def hyperparameters(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Rates, betas and the like of each parameter group."""
+    groups = optimizer.param_groups
+    return [{name: value for name, value in g.items() if name != "params"} for g in groups]
+
+
+def set_hyperparameters(optimizer: torch.optim.Optimizer, values: list[dict[str, Any]]) -> None:
+    """Sets what `hyperparameters` gave: a restored state brings those of another run along."""
+    for group, of_group in zip(optimizer.param_groups, values, strict=True):
+        group.update(of_group)
+
+
+def build_schedule(
+    make: Callable[..., Schedule], optimizer: torch.optim.Optimizer, trainer: L.Trainer
+) -> Schedule:
+    """Builds a schedule that is stepped after every batch.
+
+    Args:
+        make: takes the optimizer; where it has an argument named in `LENGTHS` that is not given
+            yet, it gets the number of steps, and as `max_lr` the optimizer's rates.
+        optimizer: what it is for.
+        trainer: knows the number of steps.
+
+    Raises:
+        FashionTransferError: it needs an end that training has not, or its arguments are wrong.
+    """
+    arguments: dict[str, Any] = {name: _steps(trainer) for name in LENGTHS if _lacks(make, name)}
+    if _lacks(make, "max_lr"):
+        arguments["max_lr"] = [group["lr"] for group in optimizer.param_groups]
+    try:
+        return make(optimizer, **arguments)
+    except (TypeError, ValueError) as error:
+        given = f" with {', '.join(arguments)}" if arguments else ""
+        raise ArgumentError("scheduler", f"cannot be built{given}: {error}") from error
+
+
+def check_length(schedule: Any, make: Callable[..., Schedule], steps: float) -> None:
+    """Checks that a restored schedule does not end before training does.
+
+    Args:
+        schedule: as restored from a checkpoint.
+        make: what built it, see `build_schedule`.
+        steps: that training takes from its first epoch to its last.
+
+    Raises:
+        FashionTransferError: it was built for fewer steps.
+    """
+    for name in LENGTHS:
+        length = getattr(schedule, name, None)
+        periodic = name == "T_max" and not _lacks(make, name)  # goes on after it
+        if length is not None and length < steps and not periodic:
+            raise FashionTransferError(
+                f"the schedule was built for {length} steps and this run takes {steps:.0f}: start "
+                "a new run, or continue at a constant rate, without a scheduler"
+            )
+
+
+def _steps(trainer: L.Trainer) -> int:
+    """The number of steps that training takes from its first epoch to its last."""
+    try:
+        steps = trainer.estimated_stepping_batches
+    except TypeError as error:
+        raise ArgumentError(
+            "trainer.max_epochs", f"must be a whole number, got {trainer.max_epochs!r}"
+        ) from error
+    if steps == float("inf"):
+        raise ArgumentError(
+            "scheduler",
+            "needs to know where training ends: give max_epochs, or no scheduler for a constant "
+            "rate",
+        )
+    return max(1, int(steps))
+
+
+def _lacks(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function takes an argument of that name that it has not been given yet."""
+    given = getattr(function, "keywords", {})  # of a partial
+    takes = inspect.signature(getattr(function, "func", function)).parameters
+    return name in takes and name not in given

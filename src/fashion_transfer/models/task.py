@@ -1,0 +1,264 @@
+"""The training task: loops, optimizer and metrics of a classifier, as a LightningModule."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from fashion_transfer.confidence import Prediction, check_fraction
+from fashion_transfer.data.batch import Batch
+from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.models import checkpoint as checkpoints
+from fashion_transfer.models.classifier import Classifier, check_threshold_target
+from fashion_transfer.models.mixup import mix
+from fashion_transfer.models.optimization import (
+    build_optimizer,
+    build_schedule,
+    check_length,
+    hyperparameters,
+    set_hyperparameters,
+)
+from fashion_transfer.models.outputs import OutputCollector, single_item_metrics
+
+ADAMW = partial(torch.optim.AdamW, lr=0.001, weight_decay=3.0)
+ONE_CYCLE = partial(torch.optim.lr_scheduler.OneCycleLR, pct_start=0.3)
+
+
+class EvaluationTask(L.LightningModule):
+    """Tests a classifier and predicts with it, and writes and reads its checkpoints.
+
+    Every step takes a `Batch` in any of its forms.
+
+    Args:
+        classifier: as it was trained.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.outputs = OutputCollector()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images, as `Classifier.forward`."""
+        logits: Tensor = self.classifier(images)
+        return logits
+
+    def setup(self, stage: str) -> None:
+        """Brings the backbone into the precision that suits the device."""
+        self.classifier.backbone.to_device(self.trainer.strategy.root_device)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collects the outputs of test images."""
+        assert batch.labels is not None
+        self.outputs.update(*self.classifier.outputs(batch), batch.labels)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs `test/…`: every metric of `single_item_metrics`."""
+        classifier = self.classifier
+        metrics = single_item_metrics(
+            self.outputs.take(),
+            classifier.class_names,
+            classifier.calibrator,
+            classifier.threshold,
+        )
+        self.log_dict({f"test/{name}": value for name, value in metrics.items()})
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """One `Prediction` per image of the batch."""
+        return self.classifier.decide(*self.classifier.outputs(batch))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what rebuilding the classifier needs, and leaves out the frozen backbone."""
+        checkpoints.describe(checkpoint, self.classifier, self.trainer.callback_metrics)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another classifier, then adds the frozen backbone back."""
+        checkpoints.restore(checkpoint, self.classifier)
+
+
+class ClassificationTask(EvaluationTask):
+    """Trains the head of a classifier, and the trainable stage of its backbone if it has one.
+
+    After each validation in training, temperature, out-of-distribution limit and, if asked for,
+    the threshold are fitted.
+
+    Args:
+        classifier: what is trained. Its backbone stays frozen.
+        optimizer: takes parameters, gives an optimizer (Loshchilov & Hutter 2019, "Decoupled weight
+            decay regularization").
+        scheduler: see `models.optimization.build_schedule`; None: a constant rate.
+        label_smoothing: of the training loss, 0 to under 1.
+        mixup: alpha of the mixup of features (see `models.mixup.mix`); 0: none.
+        trainable_stage_lr: learning rate of the trainable stage; None: a tenth of the head's.
+        threshold: confidence under which predictions carry a warning, or "auto": after each
+            validation, what `fit_threshold` gives.
+        threshold_target: options of `fit_threshold`.
+        seed: with the epoch, determines the randomness of training (dropout, mixup).
+
+    Raises:
+        ArgumentError: a value is not possible.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        optimizer: Callable[..., torch.optim.Optimizer] = ADAMW,
+        scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler] | None = ONE_CYCLE,
+        label_smoothing: float = 0.0,
+        mixup: float = 1.0,
+        trainable_stage_lr: float | None = None,
+        threshold: float | Literal["auto"] = 0.8,
+        threshold_target: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(classifier)
+        if not 0 <= _number("label_smoothing", label_smoothing) < 1:
+            raise ArgumentError("label_smoothing", f"must be 0 to under 1, got {label_smoothing}")
+        for name, value in (("mixup", mixup), ("trainable_stage_lr", trainable_stage_lr)):
+            if value is not None and not _number(name, value) >= 0:
+                raise ArgumentError(name, f"must not be negative, got {value}")
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.label_smoothing = label_smoothing
+        self.mixup = mixup
+        self.trainable_stage_lr = trainable_stage_lr
+        self.auto_threshold = threshold == "auto"
+        self.threshold_target = dict(threshold_target or {})
+        if threshold == "auto":
+            check_threshold_target(self.threshold_target)
+        else:
+            check_fraction("threshold", threshold)
+            classifier.threshold = threshold
+        self.seed = seed
+
+        classes = len(classifier.class_names)
+        self.train_loss = MeanMetric(nan_strategy=float("nan"))  # by default it leaves NaN out
+        self.train_accuracy = MulticlassAccuracy(
+            classes, average="micro", ignore_index=classes, validate_args=False
+        )  # the multi-item label is one more than the last class
+        self.val_metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(classes, average="micro"),
+                "macro_accuracy": MulticlassAccuracy(classes, average="macro"),
+            },
+            prefix="val/",
+        )
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer of all that is trained, and the schedule if there is one."""
+        classifier = self.classifier
+        optimizer = build_optimizer(
+            self.optimizer, classifier.head, classifier.stage, self.trainable_stage_lr
+        )
+        self._hyperparameters = hyperparameters(optimizer)
+        if self.scheduler is None:
+            return optimizer
+        schedule = build_schedule(self.scheduler, optimizer, self.trainer)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_fit_start(self) -> None:
+        """Standardises by the training images, unless a resumed run brought the statistics."""
+        standardise = self.classifier.standardise
+        if standardise is None or standardise.fitted:
+            return
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            raise FashionTransferError(
+                "standardising needs the features of the training images: give trainer.fit a "
+                "datamodule, or build the classifier with standardise=False"
+            )
+        loader = datamodule.clean_dataloader()
+        self.classifier.fit_standardise(batch.to(self.device) for batch in loader)
+
+    def on_train_start(self) -> None:
+        """Checks that what a checkpoint restored fits this run's schedule and rates."""
+        if self.scheduler is None:
+            # A schedule of the checkpoint's run leaves rate and betas where it ended.
+            set_hyperparameters(self.trainer.optimizers[0], self._hyperparameters)
+            return
+        steps = self.trainer.estimated_stepping_batches
+        check_length(self.lr_schedulers(), self.scheduler, steps)
+
+    def on_train_epoch_start(self) -> None:
+        """Seeds by (seed, epoch) alone.
+
+        Lightning restores no generator, and a resumed run must equal one that never stopped.
+        """
+        torch.manual_seed((self.seed << 20) + self.current_epoch)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross-entropy of one batch.
+
+        `train/accuracy` is of images of one item; where features are mixed, an image's label is
+        that of its larger part.
+        """
+        features, labels = self.classifier.standardised(batch), batch.labels
+        assert labels is not None
+        if self.mixup:
+            mixed, other, share = mix(features, self.mixup)
+            logits = self.classifier.head(mixed)
+            first, second = self._loss(logits, labels), self._loss(logits, labels[other])
+            loss = share * first + (1 - share) * second
+        else:
+            logits = self.classifier.head(features)
+            loss = self._loss(logits, labels)
+        self.train_loss.update(loss.detach(), len(labels))
+        self.train_accuracy.update(self.classifier.class_logits(logits), labels)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the epoch's `train/loss` and `train/accuracy`."""
+        # Once per epoch: metrics logged every step would take as long as the step.
+        self.log("train/loss", self.train_loss.compute())
+        self.log("train/accuracy", self.train_accuracy.compute(), prog_bar=True)
+        self.train_loss.reset()
+        self.train_accuracy.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss, top-1 and macro accuracy on validation images."""
+        (logits, ood_score), labels = self.classifier.outputs(batch), batch.labels
+        assert labels is not None
+        self.val_metrics(self.classifier.class_logits(logits), labels)
+        self.log("val/loss", F.cross_entropy(logits, labels), batch_size=len(labels))
+        self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(labels))
+        self.outputs.update(logits, ood_score, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """While training: fits the temperature, the OOD limit and the threshold."""
+        outputs, classifier = self.outputs.take(), self.classifier
+        if self.trainer.state.fn != TrainerFn.FITTING or self.trainer.sanity_checking:
+            return
+        classifier.calibrator.fit(outputs.logits, outputs.labels, outputs.ood_score)
+        if not self.auto_threshold or not classifier.calibrator.validation:
+            return
+        try:
+            classifier.fit_threshold(self.threshold_target)
+        except FashionTransferError:
+            if self.current_epoch + 1 == self.trainer.max_epochs:
+                raise
+            classifier.threshold = 1.0  # no prediction of this epoch is accurate enough yet
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As of an `EvaluationTask`; a fitted threshold is restored, too."""
+        super().on_load_checkpoint(checkpoint)
+        if self.auto_threshold:
+            self.classifier.threshold = checkpoint["classifier"]["threshold"]
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+
+def _number(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentError(name, f"must be a number, got {value!r}")
+    return value

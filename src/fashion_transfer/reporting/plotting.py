@@ -1,0 +1,83 @@
+"""What all figures share: colours, conversion of values and images, and saving.
+
+Matplotlib is imported only where something is drawn: commands that draw nothing start faster.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fashion_transfer.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import Formatter
+
+Array: TypeAlias = NDArray[Any]
+Values: TypeAlias = Tensor | Array
+"""A tensor on any device, or an array."""
+
+BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
+PURPLE, SKY, GREY, DARK = "#CC79A7", "#56B4E9", "#777777", "#333333"
+"""Okabe and Ito's palette, which colour-blind people can tell apart. No figure relies on colour
+alone."""
+
+
+class Images(Protocol):
+    """N images by row, uint8, (h, w) or (C, h, w) with C 1 or 3, each of any size.
+
+    An array or a list will do. Rows are read one by one, so it may also read files on demand.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Any: ...
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Returns an empty figure that needs no display; width and height are in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: "Figure", path: Path, dpi: int = 120) -> None:
+    """Writes a figure to a PNG file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, format="png")
+
+
+def as_array(values: Values, dtype: type) -> Array:
+    """Returns a copy of a tensor or an array as an array of a given type."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        # NumPy has no bfloat16.
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    return np.array(values, dtype)
+
+
+def as_picture(image: Values, longest_side: int = 400) -> Array:
+    """Returns an image in the layout that Matplotlib draws, large ones reduced.
+
+    Args:
+        image: uint8, (h, w) or (C, h, w) with C 1 or 3.
+        longest_side: pixels; an image of twice that or more is subsampled.
+
+    Returns:
+        uint8, (h', w') if it is grey, else (h', w', 3).
+    """
+    step = max(1, max(image.shape[-2:]) // longest_side)
+    pixels = as_array(image[..., ::step, ::step], np.uint8)
+    if pixels.ndim == 2:
+        return pixels
+    return pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
+
+
+def percent_formatter(decimals: int = 0) -> "Formatter":
+    """Returns a formatter that labels an axis from 0 to 1 in per cent."""
+    from matplotlib.ticker import PercentFormatter
+
+    return PercentFormatter(1, decimals)

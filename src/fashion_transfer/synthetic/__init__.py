@@ -1,0 +1,41 @@
+"""Synthetic images: composites, their controls, and out-of-distribution images."""
+
+from fashion_transfer.synthetic.composites import (
+    Composites,
+    TooFewImagesError,
+    compose,
+    composite_items,
+)
+from fashion_transfer.synthetic.images import CompositeImages, OODImages
+from fashion_transfer.synthetic.layouts import (
+    HELD_OUT_LAYOUTS,
+    LAYOUTS,
+    TRAINED_LAYOUTS,
+    Layout,
+)
+from fashion_transfer.synthetic.out_of_distribution import OUT_OF_DISTRIBUTION, ood_images
+from fashion_transfer.synthetic.placement import visible_fractions
+from fashion_transfer.synthetic.splits import (
+    Exposure,
+    composite_split,
+    ood_split,
+)
+
+__all__ = [
+    "HELD_OUT_LAYOUTS",
+    "LAYOUTS",
+    "OUT_OF_DISTRIBUTION",
+    "TRAINED_LAYOUTS",
+    "CompositeImages",
+    "Composites",
+    "Exposure",
+    "Layout",
+    "OODImages",
+    "TooFewImagesError",
+    "compose",
+    "composite_items",
+    "composite_split",
+    "ood_images",
+    "ood_split",
+    "visible_fractions",
+]

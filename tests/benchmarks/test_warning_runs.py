@@ -1,0 +1,81 @@
+"""The table of warnings: `evaluate.py` over seeds, repeated when something has changed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fashion_transfer.benchmarks import warning_runs
+from fashion_transfer.benchmarks.machine import BEST
+from fashion_transfer.benchmarks.warning_runs import DESCRIPTIONS, measure_warnings
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """The commands so far; each leaves metrics that tell its number."""
+    commands: list[list[str]] = []
+
+    def execute(command, output, *_):
+        commands.append(command)
+        value = len(commands) / 10
+        metrics = dict.fromkeys(DESCRIPTIONS, value)
+        metrics |= {f"reference/{name}": value / 2 for name in DESCRIPTIONS if "ece" not in name}
+        [folder] = [a for a in command if a.startswith("hydra.run.dir=")]
+        folder = Path(folder.partition("=")[2].strip("'"))
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        return 1.0
+
+    monkeypatch.setattr(warning_runs, "execute", execute)
+    return commands
+
+
+@pytest.fixture
+def runs(tmp_path) -> Path:
+    for recipe in ("default", "plain"):
+        for seed in range(2):
+            path = tmp_path / recipe / str(seed) / BEST
+            path.parent.mkdir(parents=True)
+            path.write_text(f"{recipe} {seed}")
+    return tmp_path
+
+
+def test_warnings_are_means_over_seeds_beside_the_reference(evaluations, runs):
+    rows = measure_warnings(runs, "my data", seeds=2)
+    assert list(rows) == list(DESCRIPTIONS)
+    assert rows["multi_item/auroc"]["runs"] == [0.1, 0.2]
+    assert rows["multi_item/auroc"]["mean"] == pytest.approx(0.15)
+    assert rows["multi_item/auroc"]["reference"] == pytest.approx(0.075)
+    assert "reference" not in rows["test/ece"]
+    assert f"reference='{runs / 'plain' / '1' / BEST}'" in evaluations[1]
+    assert "paths.data='my data'" in evaluations[1]
+
+
+def test_evaluation_is_not_repeated_while_nothing_has_changed(evaluations, runs):
+    first = measure_warnings(runs, "data", seeds=2)
+    assert measure_warnings(runs, "data", seeds=2) == first
+    assert len(evaluations) == 2
+
+
+@pytest.mark.parametrize("recipe", ["default", "plain"])
+def test_evaluation_is_repeated_if_a_checkpoint_has_changed(evaluations, runs, recipe):
+    measure_warnings(runs, "data", seeds=2)
+    (runs / recipe / "1" / BEST).write_text("trained again")
+    rows = measure_warnings(runs, "data", seeds=2)
+    assert len(evaluations) == 3
+    assert rows["multi_item/auroc"]["runs"] == [0.1, 0.3]
+
+
+def test_evaluation_is_repeated_if_the_source_has_changed(evaluations, runs, monkeypatch):
+    measure_warnings(runs, "data", seeds=1)
+    monkeypatch.setattr(warning_runs, "evaluation_key", lambda checkpoints: "of other source")
+    measure_warnings(runs, "data", seeds=1)
+    assert len(evaluations) == 2
+
+
+def test_evaluation_without_a_stamp_is_repeated(evaluations, runs):
+    folder = runs / "default" / "0" / "evaluate"
+    folder.mkdir()
+    (folder / "metrics.json").write_text("{}")
+    measure_warnings(runs, "data", seeds=1)
+    assert len(evaluations) == 1

@@ -1,0 +1,160 @@
+import ast
+from pathlib import Path
+
+import pytest
+from hydra.errors import ConfigCompositionException, InstantiationException
+from hydra.utils import instantiate
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fashion_transfer.commands.errors import (
+    HINTS,
+    check_entries,
+    config_keys,
+    explain,
+    with_hint,
+)
+from fashion_transfer.errors import ArgumentError, FashionTransferError
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "fashion_transfer"
+
+CONFIG = OmegaConf.create(
+    {
+        "data": {
+            "images_per_class": 500,
+            "augmentation": {"_target_": "fashion_transfer.data.Augmentation", "zoom": 2},
+        },
+        "model": {"head": {"name": "mlp"}, "mixup": 1.0},
+        "policy": {"threshold": 0.8, "threshold_target": {"warned": None}},
+    }
+)
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+# ---- explain
+
+
+def test_explain_returns_the_message_of_our_error():
+    assert explain(FashionTransferError("no such file: look again")) == "no such file: look again"
+
+
+def test_explain_finds_our_error_among_the_causes():
+    error = caused(InstantiationException("long story"), FashionTransferError("the point"))
+    assert explain(caused(RuntimeError("longer story"), error)) == "the point"
+
+
+def test_explain_joins_lines():
+    assert explain(FashionTransferError("first\n  second\n\nthird ")) == "first second third"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigCompositionException("no such key\nfull_key: x"),
+        OmegaConfBaseException("no such key\nfull_key: x"),
+        MisconfigurationException("no such key\nfull_key: x"),
+    ],
+)
+def test_explain_returns_a_librarys_message_for_a_wrong_setting(error):
+    message = explain(error)
+    assert message.startswith("no such key full_key: x")
+    assert "HYDRA_FULL_ERROR=1" in message
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), AssertionError(), OSError()])
+def test_explain_returns_none_for_a_defect(error):
+    assert explain(error) is None
+
+
+def test_explain_puts_the_node_in_front_of_an_argument_that_instantiate_rejected():
+    with pytest.raises(InstantiationException) as caught:
+        instantiate(CONFIG.data)
+    assert explain(caught.value) == "data.augmentation.zoom must be under 1, got 2"
+
+
+def test_explain_leaves_an_argument_without_a_node_as_it_is():
+    assert explain(ArgumentError("zoom", "must be under 1, got 2")) == "zoom must be under 1, got 2"
+
+
+# ---- config_keys
+
+
+@pytest.mark.parametrize(
+    ("argument", "key"),
+    [
+        ("mixup", "model.mixup"),
+        ("head.name", "model.head.name"),
+        ("threshold", "policy.threshold"),
+        ("warned", "policy.threshold_target.warned"),
+        ("images_per_class", "data.images_per_class"),
+        ("trainer.max_epochs", "trainer.max_epochs"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_config_keys_puts_the_node_in_front_that_has_the_argument(argument, key):
+    nodes = ("model", "policy", "policy.threshold_target", "data", "absent")
+    with pytest.raises(ArgumentError) as caught, config_keys(CONFIG, *nodes):
+        raise ArgumentError(argument, "must be 1, got 2")
+    assert explain(caught.value) == f"{key} must be 1, got 2"
+
+
+def test_config_keys_takes_the_first_of_two_nodes():
+    cfg = OmegaConf.create({"a": {"x": 1}, "b": {"x": 1}})
+    with pytest.raises(ArgumentError, match=r"^b.x must"), config_keys(cfg, "b", "a"):
+        raise ArgumentError("x", "must be 2, got 1")
+
+
+def test_config_keys_leaves_other_errors_as_they_are():
+    with pytest.raises(FashionTransferError) as caught, config_keys(CONFIG, "model"):
+        raise FashionTransferError("mixup is broken")
+    assert str(caught.value) == "mixup is broken"
+
+
+# ---- hints
+
+
+def test_with_hint_adds_the_keys_to_set():
+    message = "cannot store features in /x (no space): choose another cache folder, for example"
+    assert with_hint(message) == f"{message} (paths.cache=DIR)"
+
+
+def test_with_hint_leaves_other_messages_as_they_are():
+    assert with_hint("no such file") == "no such file"
+
+
+def literals() -> str:
+    """All texts in the library's source, implicitly joined ones as one."""
+    texts = []
+    for path in SOURCE.rglob("*.py"):
+        if path.is_relative_to(SOURCE / "commands"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = node.values
+                texts.append("".join(str(getattr(part, "value", "")) for part in parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize("phrase", HINTS)
+def test_every_hint_is_for_a_message_of_the_library(phrase):
+    assert phrase in literals()
+
+
+# ---- check_entries
+
+
+def test_check_entries_rejects_an_entry_that_nothing_reads():
+    check_entries(CONFIG, "model", ["head", "mixup"])
+    with pytest.raises(FashionTransferError, match=r"^model.mixup is read by nothing: use .* head"):
+        check_entries(CONFIG, "model", ["head"])
+
+
+def test_check_entries_accepts_a_node_that_is_absent():
+    check_entries(CONFIG, "callbacks", [])

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+
+from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.evaluation import evaluation_sets
+from fashion_transfer.features import Extractor, FeatureStore
+from fashion_transfer.features.engine import MAX_PASS_SIZE
+from fashion_transfer.synthetic import (
+    HELD_OUT_LAYOUTS,
+    LAYOUTS,
+    OUT_OF_DISTRIBUTION,
+    TRAINED_LAYOUTS,
+    composite_split,
+    ood_split,
+)
+
+
+def images_of(dataset) -> torch.Tensor:
+    return dataset.__getitems__(range(len(dataset))).images
+
+
+def test_sets_are_the_test_split_composites_controls_and_ood_images(test_data):
+    sets = evaluation_sets(test_data, 3)
+    names = {"test"} | {f"out_of_distribution/{name}" for name in OUT_OF_DISTRIBUTION}
+    names |= {f"{prefix}/{layout}" for prefix in ("multi_item", "control") for layout in LAYOUTS}
+    assert sets.keys() == names
+    assert next(iter(sets)) == "test"
+    assert sets["test"] is test_data.test_set
+    assert {len(dataset) for name, dataset in sets.items() if name != "test"} == {3}
+
+
+def test_every_layout_is_either_trained_or_held_out():
+    assert not set(TRAINED_LAYOUTS) & set(HELD_OUT_LAYOUTS)
+    assert {*TRAINED_LAYOUTS, *HELD_OUT_LAYOUTS} == set(LAYOUTS)
+
+
+def test_synthetic_sets_show_test_images_alone(test_data):
+    split = test_data.test_set.split
+    sets = evaluation_sets(test_data, 5)
+    for layout in LAYOUTS:
+        for prefix, control in (("multi_item", False), ("control", True)):
+            expected = composite_split(split, None, [layout], 5, control)
+            result = sets[f"{prefix}/{layout}"].split
+            assert result.fingerprint == expected.fingerprint
+            assert np.array_equal(result.labels, expected.labels)
+            for first, second in zip(result.read(range(5)), expected.read(range(5)), strict=True):
+                assert np.array_equal(first, second)
+    for name in OUT_OF_DISTRIBUTION:
+        expected = ood_split(name, split, 5)
+        assert sets[f"out_of_distribution/{name}"].split.fingerprint == expected.fingerprint
+
+
+def test_controls_have_the_label_of_their_item_and_the_others_none(test_data):
+    sets = evaluation_sets(test_data, 6)
+    for name, dataset in sets.items():
+        if name.startswith("control/"):
+            assert set(dataset.split.labels) <= {*range(10)}
+        elif name != "test":
+            assert set(dataset.split.labels) == {-1}
+
+
+def test_images_are_prepared_as_the_data_set_is(test_data):
+    for dataset in evaluation_sets(test_data, 2).values():
+        assert dataset.preparation.name == "fashion_mnist"
+        assert images_of(dataset).shape[2:] == (32, 32)
+
+
+def test_a_larger_set_begins_with_the_images_of_a_smaller_one(test_data):
+    small, large = evaluation_sets(test_data, 2), evaluation_sets(test_data, 4)
+    for name in small:
+        assert torch.equal(images_of(large[name])[:2], images_of(small[name])[:2])
+
+
+def test_images_per_set_0_gives_the_test_split_alone(test_data):
+    assert list(evaluation_sets(test_data, 0)) == ["test"]
+
+
+@pytest.mark.parametrize("count", [-1, 2.5, "many", None])
+def test_evaluation_sets_rejects_an_impossible_size(test_data, count):
+    with pytest.raises(ArgumentError, match="^images_per_set must be a whole number from 0"):
+        evaluation_sets(test_data, count)
+
+
+def test_a_data_set_without_a_test_split_is_rejected(datamodule):
+    data = datamodule()
+    data.load_split = lambda name: None
+    data.setup("test")
+    with pytest.raises(FashionTransferError, match="no test split"):
+        evaluation_sets(data, 0)
+
+
+def test_features_are_cached_once(test_data, backbone, tmp_path, monkeypatch):
+    monkeypatch.setitem(MAX_PASS_SIZE, "cpu", 2)  # else each set is filled up to 128 images
+    extractor = Extractor(backbone, FeatureStore(tmp_path / "cache"))
+    test_data.extractor = extractor
+    sets = evaluation_sets(test_data, 2)
+    images = 2 * (2 * len(LAYOUTS) + len(OUT_OF_DISTRIBUTION))
+    assert extractor.computed == images
+    dataset = sets["multi_item/stacked"]
+    assert dataset.__getitems__([0, 1]).features.shape == (2, 512)
+    evaluation_sets(test_data, 2)
+    assert extractor.computed == images

@@ -1,0 +1,95 @@
+"""Names of nodes, and the pooling each asks for."""
+
+import pytest
+import torch
+
+from fashion_transfer.errors import ArgumentError
+from fashion_transfer.features.nodes import check_pool, nodes_before_last, pool_maps, split_node
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("layer2", ("layer2", 1)),
+        ("layer3@2", ("layer3", 2)),
+        ("layer3@10", ("layer3", 10)),
+        ("layer3@map", ("layer3", None)),
+        ("layer4.0.relu", ("layer4.0.relu", 1)),
+        ("layer4.0.relu@2", ("layer4.0.relu", 2)),
+    ],
+)
+def test_split_node_gives_name_and_grid(node, expected):
+    assert split_node(node) == expected
+
+
+@pytest.mark.parametrize("node", ["layer3@", "@0", "@x", "layer3@0", "layer3@-1", "a@2@2", "a@1.5"])
+def test_split_node_rejects_what_is_no_grid(node):
+    with pytest.raises(ArgumentError, match=f"^pool needs the size of a grid .* got '{node}'"):
+        split_node(node)
+
+
+@pytest.mark.parametrize("grid", [1, 2, 3])
+def test_pool_maps_averages_each_cell(grid, mean_of_cells):
+    maps = torch.rand(2, 5, 6, 6, generator=torch.Generator().manual_seed(0))
+    pooled = pool_maps(maps, f"stage@{grid}")
+    assert pooled.shape == (2, 5 * grid**2)
+    torch.testing.assert_close(pooled, mean_of_cells(maps, grid))
+
+
+def test_pool_maps_averages_the_whole_image_without_a_grid():
+    maps = torch.rand(2, 5, 4, 6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(pool_maps(maps, "stage"), maps.mean((2, 3)))
+
+
+def test_pool_maps_only_flattens_maps():
+    maps = torch.rand(2, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(pool_maps(maps, "stage@map"), maps.flatten(1))
+
+
+def test_pool_maps_leaves_pooled_features():
+    pooled = torch.rand(2, 7)
+    assert torch.equal(pool_maps(pooled, "flatten"), pooled)
+
+
+@pytest.mark.parametrize("node", ["stage", "stage@2", "stage@map"])
+def test_pool_maps_averages_half_precision_in_float32(node):
+    maps = torch.full((1, 2, 64, 64), 1.01, dtype=torch.bfloat16)
+    pooled = pool_maps(maps, node)
+    assert pooled.dtype == torch.float32
+    torch.testing.assert_close(pooled, maps.flatten()[:1].float().expand_as(pooled))
+
+
+def test_check_pool_defaults_to_the_last_stage():
+    assert check_pool(None, STAGES) == ("layer4",)
+    assert check_pool(["layer3@2", "layer1"], STAGES) == ("layer3@2", "layer1")
+
+
+@pytest.mark.parametrize("pool", [[], ["layer4", "layer4"]])
+def test_check_pool_rejects_an_impossible_pool(pool):
+    with pytest.raises(ArgumentError) as caught:
+        check_pool(pool, STAGES)
+    assert caught.value.name == "pool"
+    assert str(pool) in str(caught.value)
+    assert ", ".join(STAGES) in str(caught.value)
+
+
+@pytest.mark.parametrize("pool", [["layer3@map"], ["layer2", "layer4@map"]])
+def test_check_pool_rejects_maps(pool):
+    with pytest.raises(ArgumentError, match=rf"^pool takes no maps.*'{pool[-1]}'"):
+        check_pool(pool, STAGES)
+
+
+def test_nodes_before_last_ends_in_the_maps_of_the_stage_before():
+    assert nodes_before_last(("layer4",), STAGES) == ("layer3@map",)
+    assert nodes_before_last(("layer2@2", "layer4@3"), STAGES) == ("layer2@2", "layer3@map")
+
+
+@pytest.mark.parametrize(
+    "pool", [["layer3"], ["layer4", "layer3"], ["layer4@2", "layer4"], ["layer2", "layer4.0"]]
+)
+def test_nodes_before_last_rejects_another_end(pool):
+    with pytest.raises(ArgumentError, match="^unfreeze_last needs a pool .*layer4") as caught:
+        nodes_before_last(pool, STAGES)
+    assert str(pool) in str(caught.value)

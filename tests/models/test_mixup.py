@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from fashion_transfer.models.mixup import mix
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def test_mix_gives_each_row_with_its_partner_in_the_share_it_names():
+    features = torch.arange(12.0).reshape(6, 2)
+    mixed, other, share = mix(features, 0.7)
+    torch.testing.assert_close(mixed, share * features + (1 - share) * features[other])
+    assert sorted(other.tolist()) == list(range(6))
+    assert share.ndim == 0
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 20.0])
+def test_share_is_from_a_half_to_one(alpha):
+    shares = torch.stack([mix(torch.zeros(1, 1), alpha)[2] for _ in range(200)])
+    assert shares.min() >= 0.5
+    assert shares.max() <= 1
+    assert shares.unique().numel() > 50
+
+
+def test_share_follows_the_beta_distribution():
+    # Of Beta(1, 1), the uniform one, the larger part is uniform from a half to one.
+    shares = torch.stack([mix(torch.zeros(1, 1), 1.0)[2] for _ in range(2000)])
+    assert shares.mean().item() == pytest.approx(0.75, abs=0.01)
+    # A large alpha mixes halves.
+    halves = torch.stack([mix(torch.zeros(1, 1), 200.0)[2] for _ in range(50)])
+    assert halves.max() < 0.7
+
+
+def test_mix_depends_on_the_global_generator_alone():
+    features = torch.randn(5, 3)
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        results.append(mix(features, 1.0)[0])
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_mix_keeps_the_type_of_the_features():
+    mixed, _, share = mix(torch.ones(3, 2, dtype=torch.float64), 1.0)
+    assert mixed.dtype == share.dtype == torch.float64
+
+
+def test_gradients_flow_to_both_partners():
+    features = torch.ones(4, 2, requires_grad=True)
+    mix(features, 1.0)[0].sum().backward()
+    torch.testing.assert_close(features.grad, torch.ones(4, 2))

@@ -1,0 +1,196 @@
+from functools import partial
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, OneCycleLR
+
+from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.models.optimization import (
+    build_optimizer,
+    hyperparameters,
+    set_hyperparameters,
+)
+
+RATE = partial(torch.optim.AdamW, lr=0.1)
+
+
+@pytest.fixture
+def fit(make_task, make_trainer, feature_loader, tmp_path):
+    """`fit(max_epochs=2, ckpt_path=None, **task)`: the trainer after epochs of five steps."""
+
+    def run(max_epochs=2, max_steps=-1, ckpt_path=None, **options):
+        task = make_task(**({"standardise": False} | options))
+        trainer = make_trainer(tmp_path, max_epochs=max_epochs, max_steps=max_steps)
+        trainer.fit(task, feature_loader(), ckpt_path=ckpt_path, weights_only=True)
+        return trainer
+
+    return run
+
+
+# ---- the optimizer
+
+
+def test_optimizer_has_the_parameters_of_the_head_alone():
+    head = torch.nn.Linear(3, 2)
+    [group] = build_optimizer(RATE, head).param_groups
+    assert {id(p) for p in group["params"]} == {id(p) for p in head.parameters()}
+
+
+@pytest.mark.parametrize(("stage_lr", "expected"), [(None, 0.01), (0.03, 0.03), (0, 0)])
+def test_a_stage_has_a_tenth_of_the_heads_rate_unless_it_has_its_own(stage_lr, expected):
+    head, stage = torch.nn.Linear(3, 2), torch.nn.Linear(4, 3)
+    optimizer = build_optimizer(partial(RATE, weight_decay=0.5), head, stage, stage_lr)
+    of_head, of_stage = optimizer.param_groups
+    assert {id(p) for p in of_stage["params"]} == {id(p) for p in stage.parameters()}
+    assert (of_head["lr"], of_stage["lr"]) == (0.1, pytest.approx(expected))
+    assert (of_head["weight_decay"], of_stage["weight_decay"]) == (0.5, 0)
+
+
+def test_an_optimizer_without_weight_decay_is_given_none():
+    optimizer = build_optimizer(
+        partial(torch.optim.Rprop, lr=0.1), torch.nn.Linear(3, 2), torch.nn.Linear(4, 3)
+    )
+    assert len(optimizer.param_groups) == 2
+    assert "weight_decay" not in optimizer.param_groups[1]
+
+
+@pytest.mark.parametrize(
+    "make", [partial(torch.optim.AdamW, rate=1), partial(torch.optim.AdamW, lr=-1)]
+)
+def test_build_optimizer_rejects_impossible_arguments(make):
+    with pytest.raises(ArgumentError, match=r"^optimizer cannot be built: .+") as caught:
+        build_optimizer(make, torch.nn.Linear(3, 2))
+    assert "\n" not in str(caught.value)
+
+
+def test_hyperparameters_are_restored_as_they_were():
+    optimizer = build_optimizer(RATE, torch.nn.Linear(3, 2), torch.nn.Linear(4, 3))
+    before = hyperparameters(optimizer)
+    assert all("params" not in group for group in before)
+    for group in optimizer.param_groups:
+        group |= {"lr": 7.0, "betas": (0.1, 0.2)}
+    set_hyperparameters(optimizer, before)
+    assert hyperparameters(optimizer) == before
+    assert len(optimizer.param_groups[0]["params"]) == 2
+
+
+# ---- the schedule
+
+
+def test_without_a_scheduler_the_rate_is_constant(fit):
+    [optimizer] = fit(optimizer=partial(torch.optim.SGD, lr=0.05)).optimizers
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.param_groups[0]["lr"] == 0.05
+
+
+def test_schedule_ends_with_training(fit):
+    given = []
+
+    def scheduler(optimizer, total_steps):
+        given.append(total_steps)
+        return LinearLR(optimizer, start_factor=1.0, end_factor=0.5, total_iters=total_steps)
+
+    trainer = fit(3, optimizer=partial(torch.optim.SGD, lr=1.0), scheduler=scheduler)
+    assert given == [3 * 5]  # 80 images in batches of 16
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, 15), ({"T_max": 4}, 4)])
+def test_cosine_gets_the_number_of_steps_unless_it_has_one(fit, given, expected):
+    [config] = fit(3, scheduler=partial(CosineAnnealingLR, **given)).lr_scheduler_configs
+    assert isinstance(config.scheduler, CosineAnnealingLR)
+    assert config.scheduler.T_max == expected
+    assert config.scheduler.last_epoch == 3 * 5
+
+
+@pytest.mark.parametrize(
+    ("given", "steps", "peak"), [({}, 10, 0.1), ({"total_steps": 12, "max_lr": 0.3}, 12, 0.3)]
+)
+def test_one_cycle_gets_steps_and_peak_unless_it_has_them(fit, given, steps, peak):
+    trainer = fit(optimizer=RATE, scheduler=partial(OneCycleLR, **given))
+    [config] = trainer.lr_scheduler_configs
+    assert config.scheduler.total_steps == steps
+    assert trainer.optimizers[0].param_groups[0]["max_lr"] == peak
+
+
+def test_one_cycle_peaks_at_the_rates_of_head_and_stage(
+    make_task, make_trainer, unfrozen, datamodule, tmp_path
+):
+    task = make_task(backbone=unfrozen, optimizer=RATE, scheduler=OneCycleLR, standardise=False)
+    trainer = make_trainer(tmp_path, max_epochs=1)
+    trainer.fit(task, datamodule=datamodule(images_per_class=2))
+    peaks = [group["max_lr"] for group in trainer.optimizers[0].param_groups]
+    assert peaks == pytest.approx([0.1, 0.01])
+
+
+def test_a_schedule_that_takes_no_length_gets_none(fit):
+    trainer = fit(
+        max_epochs=-1,  # nor does it need the end of training
+        max_steps=6,
+        optimizer=partial(torch.optim.SGD, lr=1.0),
+        scheduler=partial(ConstantLR, factor=0.5, total_iters=7),
+    )
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.5
+
+
+def test_a_schedule_with_a_length_needs_an_end_of_training(fit):
+    with pytest.raises(ArgumentError, match="scheduler needs to know where training ends") as error:
+        fit(max_epochs=-1, scheduler=OneCycleLR)
+    assert "give max_epochs" in str(error.value)
+
+
+def test_number_of_epochs_must_be_a_whole_number(fit):
+    with pytest.raises(ArgumentError, match=r"max_epochs must be a whole number, got 'ten'"):
+        fit(max_epochs="ten", scheduler=OneCycleLR)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "given"),
+    [
+        (partial(CosineAnnealingLR, warmth=2), " with T_max"),
+        (partial(OneCycleLR, pct_start=2), " with total_steps, max_lr"),
+        (partial(ConstantLR, factor=-1), ""),
+    ],
+)
+def test_schedule_rejects_impossible_arguments(fit, scheduler, given):
+    with pytest.raises(ArgumentError, match=rf"^scheduler cannot be built{given}: ") as caught:
+        fit(scheduler=scheduler)
+    assert "\n" not in str(caught.value)
+
+
+# ---- resuming
+
+
+@pytest.fixture
+def stopped_at(fit, tmp_path):
+    """`stopped_at(scheduler)`: the checkpoint of a run of two epochs of five steps."""
+
+    def run(scheduler):
+        fit(optimizer=RATE, scheduler=scheduler).save_checkpoint(tmp_path / "last.ckpt")
+        return tmp_path / "last.ckpt"
+
+    return run
+
+
+@pytest.mark.parametrize("scheduler", [partial(OneCycleLR, max_lr=0.1), CosineAnnealingLR])
+def test_resuming_beyond_the_end_of_the_schedule_is_rejected(fit, stopped_at, scheduler):
+    path = stopped_at(scheduler)
+    with pytest.raises(FashionTransferError, match="built for 10 steps and this run takes 20"):
+        fit(4, optimizer=RATE, scheduler=scheduler, ckpt_path=path)
+
+
+def test_a_cosine_of_a_chosen_period_may_be_resumed(fit, stopped_at):
+    scheduler = partial(CosineAnnealingLR, T_max=3)
+    path = stopped_at(scheduler)
+    assert fit(3, optimizer=RATE, scheduler=scheduler, ckpt_path=path).global_step == 15
+
+
+def test_resuming_without_a_schedule_is_at_the_rate_that_is_set(fit, stopped_at):
+    path = stopped_at(partial(OneCycleLR, max_lr=0.1))
+    [group] = torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert group["lr"] < 0.01  # where the schedule ended
+    trainer = fit(4, optimizer=RATE, ckpt_path=path)
+    assert trainer.global_step == 20
+    [group] = trainer.optimizers[0].param_groups
+    assert group["lr"] == 0.1
+    assert tuple(group["betas"]) == (0.9, 0.999)

@@ -1,0 +1,132 @@
+"""Sheets: which images are shown, in which order, with which captions."""
+
+import numpy as np
+import pytest
+import torch
+
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.reporting import evaluation_sets_sheet, mistakes_sheet, save_figure
+from fashion_transfer.reporting.image_sheets import MAX_MISTAKES
+from fashion_transfer.reporting.plotting import VERMILION
+
+
+def shown(figure) -> list[int]:
+    return [int(image.get_array()[0, 0]) for image in figure.axes[0].images]
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+
+
+# ---- mistakes
+
+
+def test_mistakes_sheet_shows_mistakes_only_and_the_most_confident_first(numbered_images, tmp_path):
+    predicted, true = ["Bag", "Coat", "Shirt", "Bag"], ["Bag", "Shirt", "Coat", "Dress"]
+    confidence = torch.tensor([0.99, 0.6, 0.9, 0.7])
+    figure = mistakes_sheet(torch.from_numpy(numbered_images(4)), predicted, confidence, true)
+    assert shown(figure) == [2, 3, 1]
+    captions = ["Shirt 90%\ntrue: Coat", "Bag 70%\ntrue: Dress", "Coat 60%\ntrue: Shirt"]
+    assert texts(figure) == captions
+    assert figure.axes[0].get_title() == "The 3 mistakes in 4 predictions"
+    save_figure(figure, tmp_path / "figure.png")
+
+
+def test_mistakes_sheet_shows_at_most_40_mistakes(numbered_images):
+    confidence = np.linspace(0, 1, 100)
+    figure = mistakes_sheet(numbered_images(100), ["Bag"] * 100, confidence, ["Coat"] * 100)
+    assert shown(figure) == list(range(99, 99 - MAX_MISTAKES, -1))
+    title = "The 40 most confident of 100 mistakes in 100 predictions"
+    assert figure.axes[0].get_title() == title
+
+
+def test_mistakes_sheet_states_that_there_are_none(numbered_images, tmp_path):
+    figure = mistakes_sheet(numbered_images(2), ["Bag"] * 2, torch.ones(2), ["Bag"] * 2)
+    assert figure.axes[0].get_title() == "No mistakes"
+    save_figure(figure, tmp_path / "figure.png")
+
+
+def test_mistakes_sheet_reads_only_the_images_it_shows():
+    class Images:
+        read: list[int] = []
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, row):
+            self.read.append(row)
+            return np.zeros((3, 8, 6), np.uint8)
+
+    images = Images()
+    mistakes_sheet(images, ["Bag"] * 3, np.ones(3), ["Bag", "Coat", "Bag"])
+    assert images.read == [1]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "values", "true"), [(1, 2, 2, 2), (2, 2, 2, 3), (2, 2, 1, 2)]
+)
+def test_mistakes_sheet_rejects_different_lengths(numbered_images, images, labels, values, true):
+    message = f"{images} images, {labels} predicted labels, {values} confidences and {true} true"
+    with pytest.raises(FashionTransferError, match=message):
+        mistakes_sheet(numbered_images(images), ["a"] * labels, torch.ones(values), ["b"] * true)
+
+
+# ---- evaluation sets
+
+
+def test_evaluation_sets_sheet_has_a_row_per_set(numbered_images, prediction, tmp_path):
+    examples = {
+        "test": (numbered_images(2), [prediction(), prediction(warning=True)]),
+        "multi_item/row_of_three": (
+            torch.from_numpy(numbered_images(1, 84)),
+            [prediction(warning=True)],
+        ),
+        "out_of_distribution/none": (numbered_images(0), []),
+    }
+    figure = evaluation_sets_sheet(examples)
+    assert shown(figure) == [0, 1, 0]
+    assert texts(figure) == [
+        "test images",
+        "Coat 90%",
+        "⚠ ambiguous",
+        "multi-item composites:\nrow of three",
+        "⚠ ambiguous",
+        "out-of-distribution:\nnone",
+    ]
+    tops = [image.get_extent()[3] for image in figure.axes[0].images]
+    assert tops[0] == tops[1] < tops[2]
+    orange = [t.get_text() for t in figure.axes[0].texts if t.get_color() == VERMILION]
+    assert orange == ["⚠ ambiguous"] * 2
+    save_figure(figure, tmp_path / "figure.png")
+
+
+def test_evaluation_sets_sheet_preserves_the_aspect_of_colour_photos(prediction):
+    photos = [np.zeros((3, 40, 20), np.uint8), np.zeros((3, 10, 40), np.uint8)]
+    figure = evaluation_sets_sheet({"test": (photos, [prediction()] * 2)})
+    for image, aspect in zip(figure.axes[0].images, (2, 0.25), strict=True):
+        left, right, bottom, top = image.get_extent()
+        assert (bottom - top) / (right - left) == pytest.approx(aspect)
+
+
+def test_evaluation_sets_sheet_has_room_for_long_names_and_captions(numbered_images, prediction):
+    long = prediction()._replace(label="A class with a name of several words")
+    figure = evaluation_sets_sheet(
+        {
+            "multi_item/a_layout_whose_name_takes_several_lines": (numbered_images(4), [long] * 4),
+            "test": (numbered_images(1), [long]),
+        }
+    )
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    for box in boxes:
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.width
+    captions = boxes[1:5]
+    for one, other in zip(captions, captions[1:], strict=False):
+        assert one.x1 <= other.x0
+
+
+def test_evaluation_sets_sheet_needs_a_prediction_per_image(numbered_images, prediction):
+    with pytest.raises(FashionTransferError, match="test has 3 images and 2 predictions"):
+        evaluation_sets_sheet({"test": (numbered_images(3), [prediction()] * 2)})

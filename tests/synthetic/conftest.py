@@ -1,0 +1,62 @@
+"""Sixty generated items of ten classes, and layouts for one test."""
+
+import numpy as np
+import pytest
+
+from fashion_transfer.data.batch import Split
+from fashion_transfer.synthetic import composites, placement
+from fashion_transfer.synthetic.layouts import Layout
+
+PER_CLASS = 6
+
+
+@pytest.fixture(scope="session")
+def labels():
+    """Class labels of `items`, int64, (60,): six of each of ten classes, in random order."""
+    return np.random.default_rng(0).permutation(np.repeat(np.arange(10), PER_CLASS))
+
+
+@pytest.fixture(scope="session")
+def items(labels):
+    """Images of one item each, uint8, (60, 28, 28): textured blocks on haze, all different."""
+    generator = np.random.default_rng(1)
+    images = generator.integers(0, 20, (len(labels), 28, 28), dtype=np.uint8)
+    for image in images:
+        top, left = generator.integers(0, 12, 2)
+        bottom, right = generator.integers(18, 29, 2)
+        image[top:bottom, left:right] = generator.integers(60, 256, (bottom - top, right - left))
+    images.flags.writeable = False
+    return images
+
+
+@pytest.fixture(scope="session")
+def draw(items, labels):
+    """`draw(layout, numbers=range(24), **options)`: `compose` of `items`."""
+
+    def draw(layout, numbers=range(24), **options) -> composites.Composites:
+        return composites.compose(items, labels, layout, numbers, **options)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def split(items, labels):
+    """`items` as a split of all 60, an array of images."""
+    return Split("training images", items[:, None], labels, "of the items")
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """`only(layout)`: makes "it" the one layout there is."""
+
+    def patch(layout: Layout) -> None:
+        monkeypatch.setattr(composites, "LAYOUTS", {"it": layout})
+
+    return patch
+
+
+@pytest.fixture
+def may_hide(monkeypatch):
+    """Lets items hide others entirely."""
+    for module in (composites, placement):
+        monkeypatch.setattr(module, "MIN_VISIBLE", 0)
