@@ -185,7 +185,8 @@ def _shuffled(draw: np.random.Generator, seed: int, number: int, images: Source)
     size = len(item) // GRID
     patches = item.reshape(GRID, size, GRID, size).swapaxes(1, 2).reshape(-1, size, size)
     patches = draw.permutation(patches).reshape(GRID, GRID, size, size)
-    return patches.swapaxes(1, 2).reshape(item.shape)
+    shuffled: np.ndarray = patches.swapaxes(1, 2).reshape(item.shape)
+    return shuffled
 
 
 _SETS: dict[str, Callable[[np.random.Generator, int, int, Source], np.ndarray]] = {
