@@ -268,3 +268,10 @@ def test_results_figure_shows_accuracy_in_per_cent_in_order():
     legend = [text.get_text() for text in cost.get_legend().get_texts()]
     assert legend == ["last stage", "grids"]
     assert cost.lines[0].get_xdata().tolist() == [400, 24_500]
+
+
+def test_rows_of_another_commit_are_named_with_theirs():
+    rows = [row(commit=ABOUT["commit"]), row("fast", "64 px", commit="f" * 40)]
+    text = results_markdown(rows, ABOUT)
+    assert f"Measured at another commit: 64 px (`{'f' * 12}`)." in text
+    assert "another commit" not in results_markdown(rows[:1], ABOUT)

@@ -1,7 +1,8 @@
 """`make results`: every recipe of the table over its seeds, as Markdown, JSON and a figure.
 
 Each run is a `train.py` of its own, in a folder named after recipe and seed. A finished run is not
-repeated while nothing has changed that can change its numbers (see `run_keys`).
+repeated while nothing has changed that can change its numbers (see `run_keys`). Rows that are not
+run again stay as they are, with the commit and the machine that they were measured with.
 """
 
 import argparse
@@ -71,12 +72,15 @@ def main(arguments: list[str] | None = None) -> None:
             log_progress(f"{number + 1} of {len(jobs)}: {name}, seed {seed}")
             folder = chosen.runs / name / str(seed)
             run(recipes[name], folder, seed, chosen.weights, weights.sha256, chosen.data)
-        # Rows of earlier calls stay in the table while they are still of this source.
-        rows = [
-            summarise(name, recipe, chosen.runs / name, run_key(recipe, weights.sha256))
-            for name, recipe in recipes.items()
-            if is_current(recipe, chosen.runs / name, weights.sha256)
-        ]
+        earlier = read_results(chosen.output)
+        rows, measured = [], set()
+        for name, recipe in recipes.items():
+            if is_current(recipe, chosen.runs / name, weights.sha256):
+                key = run_key(recipe, weights.sha256)
+                rows.append(summarise(name, recipe, chosen.runs / name, key))
+                measured.add(name)
+            elif name in earlier["rows"]:  # with the commit and machine it was measured with
+                rows.append(earlier["rows"][name])
         about = conditions() | {
             "weights": {
                 "name": weights.name,
@@ -84,13 +88,28 @@ def main(arguments: list[str] | None = None) -> None:
                 "licence": weights_licence(weights.name, weights.sha256),
             }
         }
-        about |= _default_metrics(chosen.runs, chosen.data, {row["name"] for row in rows})
+        about = earlier["metrics"] | about | _default_metrics(chosen.runs, chosen.data, measured)
     except FashionTransferError as error:
         sys.exit(f"error: {error}")
     write(rows, about, chosen.output)
     if chosen.readme:
         update_readme(chosen.readme, {"about": about, "rows": rows})
         print(f"updated: {chosen.readme}")
+
+
+def read_results(folder: Path) -> dict[str, dict[str, Any]]:
+    """Returns `rows` by name and the `metrics` of the default of a `results.json`, if it is there.
+
+    Args:
+        folder: of the file.
+    """
+    path = folder / "results.json"
+    results = json.loads(path.read_text()) if path.is_file() else {"rows": [], "about": {}}
+    names = ("near_duplicates", "warnings", "descriptions")
+    return {
+        "rows": {row["name"]: row for row in results["rows"]},
+        "metrics": {name: results["about"][name] for name in names if name in results["about"]},
+    }
 
 
 def run(

@@ -6,7 +6,8 @@ A row is a mapping that can be written as JSON:
 - `test/accuracy`, `test/macro_accuracy`, `test/ece` and `test/accuracy/<class>` for every class:
   each a mapping with `mean` and `spread` (standard deviation) over the seeds, as fractions;
 - `seconds`: of each seed's run, the first one first;
-- `weights`: name of the backbone's weights.
+- `weights`: name of the backbone's weights;
+- `commit`, optional: that it was measured at.
 """
 
 import statistics
@@ -75,6 +76,8 @@ def results_markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         f"{_weights(rows, about)} torch {about['torch']}, {about['machine']['cores']} cores, "
         f"commit `{about['commit'][:12]}`.",
     ]
+    if other := _other_commits(rows, about["commit"]):
+        paragraphs.append(f"Measured at another commit: {other}.")
     if duplicates := about.get("near_duplicates"):
         paragraphs.append(
             "Test images that nearly equal an image of the training subset (correlation of pixels "
@@ -236,6 +239,12 @@ def _metric_cell(metric: str, value: float) -> str:
     """Rates in per cent; calibration error and AUROC are not rates."""
     last = metric.rpartition("/")[2]
     return f"{value:.4f}" if "ece" in last or "auroc" in last else f"{100 * value:.1f} %"
+
+
+def _other_commits(rows: Sequence[Row], commit: str) -> str:
+    """Titles of the rows that were not measured at this commit, each with its own."""
+    others = [(row["title"], row.get("commit", commit)) for row in rows]
+    return ", ".join(f"{title} (`{own[:12]}`)" for title, own in others if own != commit)
 
 
 def _weights(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
