@@ -119,7 +119,7 @@ lint: $(INSTALLED) ## Check style, format and types; changes nothing
 	$(PY) -m mypy
 
 .PHONY: format
-format: $(INSTALLED) ## Format the code and mend what ruff can mend
+format: $(INSTALLED) ## Format the code and fix what ruff can fix
 	$(PY) -m ruff format
 	$(PY) -m ruff check --fix
 

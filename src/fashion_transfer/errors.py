@@ -1,8 +1,8 @@
-"""The exceptions that mean: the person at the keyboard can put this right."""
+"""The exceptions for mistakes that the user can fix."""
 
 
 class FashionTransferError(Exception):
-    """A wrong value, a missing file, a damaged download: something the user can mend.
+    """A wrong value, a missing file, a damaged download: something the user can fix.
 
     The message is one line that says what is wrong, with the value, and what to do next. The
     commands print it without a traceback; every other exception is a defect and keeps its own.

@@ -17,12 +17,12 @@ TIMEOUT = 12.0
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside a file; on success it replaces the file, on failure it goes.
+    """Yields a temporary path, which replaces the file on success and is deleted on failure.
 
     Two may write the same file at once: each has its own temporary path, and the last one wins.
 
     Args:
-        path: the file that shall be there in the end. Its folder must exist.
+        path: of the file to write. Its folder must exist.
     """
     path = Path(path)
     # The ending stays: writers such as matplotlib choose the format by it.
@@ -45,7 +45,7 @@ def download(url: str, path: str | Path, known_hash: str | None = None, retries:
 
     Args:
         url: where it is.
-        path: where it shall be; its folder is created.
+        path: of the file to write; its folder is created.
         known_hash: `sha256:…` or `md5:…` of its bytes; None where they vary.
         retries: after a broken connection or a wrong hash.
 
@@ -63,7 +63,7 @@ def download(url: str, path: str | Path, known_hash: str | None = None, retries:
         if reason := _unreachable(url):
             raise FashionTransferError(f"could not download {url} ({reason})")
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not `pooch.retrieve`: what it writes can be read by its owner alone.
+        # Not `pooch.retrieve`: only its owner can read what it writes.
         with atomic_path(path) as temporary:
             for remaining in range(retries, -1, -1):
                 try:

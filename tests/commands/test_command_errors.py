@@ -123,6 +123,11 @@ def test_with_hint_adds_the_keys_to_set():
     assert with_hint(message) == f"{message} (paths.cache=DIR)"
 
 
+def test_with_hint_adds_no_key_that_the_message_names():
+    message = "data.image_size must be a whole number from 32, got 16"
+    assert with_hint(message) == message
+
+
 def test_with_hint_leaves_other_messages_as_they_are():
     assert with_hint("no such file") == "no such file"
 

@@ -73,6 +73,19 @@ def test_summarise_shows_overrides_as_they_were_given(job, tmp_path, capsys):
     assert override in capsys.readouterr().out
 
 
+def test_summarise_shows_long_overrides_whole_in_a_narrow_terminal(
+    job, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    for number, size in enumerate((10, 100)):
+        job(number, f"data.synthetic.images_per_class={size}", accuracy=0.5)
+    summarise(tmp_path, BY_ACCURACY)
+    out = capsys.readouterr().out
+    assert "…" not in out
+    shown = "".join(line.split("│")[2].strip() for line in out.splitlines() if "│" in line)
+    assert "images_per_class=100" in shown
+
+
 def test_summarise_writes_nothing_without_jobs(tmp_path, capsys):
     summarise(tmp_path, BY_ACCURACY)
     assert list(tmp_path.iterdir()) == []

@@ -100,6 +100,18 @@ def test_multirun_sorts_its_table_by_the_monitored_metric(run, tiny, plain, tmp_
         ("ckpt_path=nowhere/last.ckpt", "nowhere/last.ckpt: no such file"),
         ("data.composites=0", "data.composites is now data.synthetic.composites"),
         ("-m kinds=0,1", "kinds is now images_per_set"),
+        (
+            "data.image_per_class=5",
+            "there is no key data.image_per_class: did you mean data.images_per_class?",
+        ),
+        (
+            "policy.limit=5",
+            "there is no key policy.limit: use one of policy.threshold, policy.threshold_target",
+        ),
+        ("learning_rate", "learning_rate is no key=value"),
+        ("data.image_size=16", "data.image_size must be a whole number from 32, got 16"),
+        ("lr=0.1", "there is no key lr: did you mean model.optimizer.lr?"),
+        ("model/head=deep", "there is no model/head=deep: use one of linear, mlp"),
     ],
 )
 def test_mistake_is_one_line_with_its_key(run, tiny, plain, tmp_path, override, message):

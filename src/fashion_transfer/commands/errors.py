@@ -3,8 +3,15 @@
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -46,6 +53,10 @@ def explain(error: BaseException) -> str | None:
         if isinstance(cause, InstantiationException):
             node = _full_key(cause)
         cause = cause.__cause__
+    if message := _unknown_option(error) or _unknown_key(error):
+        return message
+    if isinstance(error, OverrideParseException) and "=" not in error.override:
+        return f"{error.override} is no key=value: write a value after it, as in seed=1"
     # By name: importing Lightning for it would cost every `--help` a second.
     if isinstance(error, _MISTAKES) or type(error).__name__ == "MisconfigurationException":
         return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
@@ -55,7 +66,8 @@ def explain(error: BaseException) -> str | None:
 def with_hint(message: str) -> str:
     """Returns a message of the library with the keys to set, where `HINTS` has some."""
     hint = next((keys for phrase, keys in HINTS.items() if phrase in message), "")
-    return f"{message} ({hint})" if hint else message
+    # A message that names the key already needs no hint.
+    return f"{message} ({hint})" if hint and hint.partition("=")[0] not in message else message
 
 
 @contextmanager
@@ -93,6 +105,45 @@ def check_entries(cfg: DictConfig, node: str, known: Collection[str]) -> None:
             raise FashionTransferError(
                 f"{node}.{name} is read by nothing: use one of {', '.join(sorted(known))}"
             )
+
+
+def _unknown_option(error: BaseException) -> str | None:
+    """Returns the message for `group=option` where the group has no such option, else None."""
+    if not isinstance(error, MissingConfigException) or not error.options:
+        return None
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    return f"there is no {group}={option}: use one of {', '.join(error.options)}"
+
+
+def _unknown_key(error: BaseException) -> str | None:
+    """Returns the message for `key=value` where there is no such key, else None."""
+    cause = error.__cause__
+    if not isinstance(error, ConfigCompositionException) or not isinstance(
+        cause, OmegaConfBaseException
+    ):
+        return None
+    parent, key = cause.parent_node, str(cause.full_key)
+    if not isinstance(parent, DictConfig) or not parent:
+        return None
+    node, dot, name = key.rpartition(".")
+    siblings = sorted(f"{node}{dot}{entry}" for entry in map(str, parent) if entry[0] != "_")
+    everywhere = sorted(_keys(OmegaConf.to_container(parent._get_root())), key=_depth)
+    namesakes = [other for other in everywhere if other.rpartition(".")[2] == name]
+    likely = [*get_close_matches(key, siblings, n=1, cutoff=0.8), *namesakes]
+    choice = f"did you mean {likely[0]}?" if likely else f"use one of {', '.join(siblings)}"
+    return f"there is no key {key}: {choice} (a + in front of it adds a new key)"
+
+
+def _keys(node: object, prefix: str = "") -> Iterator[str]:
+    """Yields the dotted keys in nested dictionaries, those of Hydra's own settings left out."""
+    for name, entry in node.items() if isinstance(node, dict) else ():
+        if prefix or name != "hydra":
+            yield f"{prefix}{name}"
+            yield from _keys(entry, f"{prefix}{name}.")
+
+
+def _depth(key: str) -> int:
+    return key.count(".")
 
 
 def _full_key(error: InstantiationException) -> str:

@@ -67,7 +67,9 @@ def predict(cfg: DictConfig, paths: Sequence[str] = ()) -> None:
     print(f"written: {folder / 'predictions.csv'} and {folder / 'gallery.png'}")
     if all(image.error for image in predictions):
         raise FashionTransferError(
-            f"none of {len(files)} files could be read, such as {files[0]}: {predictions[0].error}"
+            f"none of {len(files)} files could be read: {files[0]}: {predictions[0].error}"
+            if len(files) > 1
+            else f"{files[0]}: {predictions[0].error}"
         )
 
 

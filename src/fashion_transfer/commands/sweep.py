@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from hydra.core.utils import JobReturn
@@ -151,7 +151,9 @@ def _finished(run: Run, columns: Sequence[str]) -> bool:
 def _print(headings: Sequence[str], rows: Iterable[Run], columns: Sequence[str]) -> None:
     table = Table()
     for heading in (*headings, *columns):
-        table.add_column(heading, justify="left" if heading == "overrides" else "right")
+        justify: Literal["left", "right"] = "left" if heading == "overrides" else "right"
+        # Folded, not cut off: two rows may differ in nothing but the end of an override.
+        table.add_column(heading, justify=justify, overflow="fold")
     for row in rows:
         cells = row | {"overrides": " ".join(row["overrides"])}
         values = (_text(row, name, columns) for name in columns)

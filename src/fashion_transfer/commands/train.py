@@ -101,7 +101,7 @@ def _check_monitor(monitor: DictConfig) -> None:
     if mode not in ("min", "max"):
         raise FashionTransferError(f"monitor.mode must be min or max, got {mode!r}")
     if metric is None:
-        monitor.mode = "min"  # Lightning tells the two checkpoints apart by it
+        monitor.mode = "min"  # not that of `last`: Lightning refuses two equal callbacks
         return
     if metric.startswith("test/"):
         raise FashionTransferError(

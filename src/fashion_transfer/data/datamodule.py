@@ -79,7 +79,7 @@ class ClassificationDataModule(L.LightningDataModule):
         augmentation: ranges of the views other than the clean one.
         views: number of cached views per training image; each epoch draws one of them. None:
             every epoch computes a fresh view, which is not cached.
-        view_seed: of the views alone, so that runs under other seeds share features.
+        view_seed: of the views only, so that runs with other seeds share features.
         seed: with the epoch, determines the order of images and the view drawn.
         batch_size: images per batch.
         num_workers: processes that prepare image batches; cached features need none.
@@ -168,7 +168,7 @@ class ClassificationDataModule(L.LightningDataModule):
         Args:
             split: labels and images.
             views: number of views, all cached; 1: every view is the clean image; None: any
-                number, of which the clean one alone is cached.
+                number, of which only the clean one is cached.
             cache: whether features are cached, given an extractor.
         """
         augmentation = None if views == 1 else self.augmentation

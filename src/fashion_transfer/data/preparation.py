@@ -1,7 +1,7 @@
-"""The one way from a decoded image to what the backbone sees, whichever door it came in by.
+"""The one way from a decoded image to what the backbone sees, wherever it comes from.
 
 Training, evaluation, prediction and notebook all call the same object; the checkpoint names it.
-Needs NumPy alone. Resizing to the backbone's input comes after it (`augmentation.render`).
+Needs only NumPy. Resizing to the backbone's input comes after it (`augmentation.render`).
 """
 
 from math import ceil
@@ -12,13 +12,13 @@ import numpy as np
 from fashion_transfer.errors import ArgumentError
 
 FOREGROUND = 25
-"""Pixel values above this belong to an item, the others to the black ground."""
+"""Pixel values above this belong to an item, the others to the black background."""
 
 FILLED = 0.9
 """An item that takes at least this fraction of the image's longer side fills the image."""
 
 BLACK = 0.1
-"""Fraction of the ground that is exactly black (0) in an image that was put on black."""
+"""Fraction of the background that is exactly black (0) in an image that was put on black."""
 
 MARGIN = 0.07
 """Fraction of an item's longer side that is left around it: one pixel on each side of 28."""
@@ -46,7 +46,7 @@ class Preparation(Protocol):
 
 
 class FashionMNISTPreparation:
-    """Aligns an item on black ground to how Fashion-MNIST shows it: upright, filling the image.
+    """Aligns an item on black to how Fashion-MNIST shows it: upright, filling the image.
 
     Fashion-MNIST's own images reach from edge to edge and stay as they are.
     """
@@ -90,10 +90,10 @@ def get_preparation(name: str) -> Preparation:
 
 
 def align_foreground(image: np.ndarray) -> np.ndarray:
-    """Crops an image to the item on its black ground, upright.
+    """Crops an image to the item on its black background, upright.
 
     An image whose item fills `FILLED` of its longer side is returned as it is: it was taken of
-    this one item. So is one whose dimmest pixels, where the ground around them is exactly black,
+    this one item. So is one whose dimmest pixels, where the background is exactly black,
     reach from one edge to the opposite one. Any other is cropped, and rotated by up to 45 degrees
     where the smallest box around the item (Freeman & Shapira 1975, "Determining the minimum-area
     encasing rectangle for an arbitrary closed curve") is rotated.

@@ -7,7 +7,7 @@ from torch.utils.data import Sampler
 
 
 class ViewSampler(Sampler[tuple[int, int]]):
-    """Yields every position once with a view number, both drawn from (seed, epoch) alone.
+    """Yields every position once with a view number, both drawn from nothing but (seed, epoch).
 
     Lightning calls `set_epoch`, so a resumed run draws what an uninterrupted one would have.
 

@@ -17,8 +17,8 @@ def evaluation_sets(
 
     `test` is the test split; `multi_item/LAYOUT` are composites of test images, `control/LAYOUT`
     one item of each as it lies there, `out_of_distribution/NAME` shows none of the classes.
-    Composites need items on black ground, so only a data set with the preparation `fashion_mnist`
-    has the synthetic sets.
+    Composites need items on a black background, so only a data set with the preparation
+    `fashion_mnist` has the synthetic sets.
 
     Args:
         datamodule: after `setup("test")`.

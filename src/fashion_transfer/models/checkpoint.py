@@ -1,4 +1,4 @@
-"""The checkpoint format: plain data with a version, written, checked and read here alone.
+"""The checkpoint format: plain data with a version, written, checked and read only here.
 
 A checkpoint is what Lightning writes, less the frozen backbone, and:
 
@@ -168,8 +168,8 @@ def load_classifier(
 ) -> Classifier:
     """Builds the trained classifier that a checkpoint describes, in eval mode.
 
-    Only names that this project lists are built, from plain values; a stranger's checkpoint can
-    give wrong predictions but run nothing.
+    Only names that this project lists are built, from plain values: an untrusted checkpoint can
+    give wrong predictions, but it cannot run code.
 
     Args:
         path: the checkpoint.

@@ -190,7 +190,7 @@ class ClassificationTask(EvaluationTask):
         check_length(self.lr_schedulers(), self.scheduler, steps)
 
     def on_train_epoch_start(self) -> None:
-        """Seeds by (seed, epoch) alone.
+        """Seeds by nothing but (seed, epoch).
 
         Lightning restores no generator, and a resumed run must equal one that never stopped.
         """

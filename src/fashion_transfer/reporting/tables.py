@@ -100,7 +100,7 @@ def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
     print(title)  # not as the table's: a path must not be wrapped
     table = Table()
     table.add_column("metric")
-    table.add_column("value", justify="right")
+    table.add_column("value", justify="right", overflow="fold")
     for name, value in metrics.items():
         if name.startswith("versions/"):
             continue
