@@ -93,3 +93,8 @@ def test_nodes_before_last_rejects_another_end(pool):
     with pytest.raises(ArgumentError, match="^unfreeze_last needs a pool .*layer4") as caught:
         nodes_before_last(pool, STAGES)
     assert str(pool) in str(caught.value)
+
+
+def test_pool_that_is_a_string_is_rejected_with_the_list_that_was_meant():
+    with pytest.raises(ArgumentError, match=r"pool must be a list, such as \[layer4\]"):
+        check_pool("layer4", ("layer3", "layer4"))

@@ -57,8 +57,10 @@ def check_pool(pool: Sequence[str] | None, known: Sequence[str]) -> tuple[str, .
         known: names of the network's stages.
 
     Raises:
-        ArgumentError: `pool` is empty, names a node twice, or asks for maps.
+        ArgumentError: `pool` is a string, is empty, names a node twice, or asks for maps.
     """
+    if isinstance(pool, str):
+        raise ArgumentError("pool", f"must be a list, such as [{pool}], got {pool!r}")
     pool = list(known[-1:] if pool is None else pool)
     if not pool or len(set(pool)) < len(pool):
         raise ArgumentError("pool", f"takes each of {', '.join(known)} at most once, got {pool}")
