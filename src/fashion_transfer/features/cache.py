@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _list(store: FeatureStore) -> None:
-    table = Table(title=f"cached features in {store.directory}", title_justify="left")
+    print(f"cached features in {store.directory}")  # no title: a path must not be wrapped
+    table = Table()
     for heading in COLUMNS:
         table.add_column(heading, justify="right" if heading in ("rows", "MB") else "left")
     total = 0
