@@ -64,12 +64,7 @@ def describe(
     }
     checkpoint["classifier"] = {
         "backbone": backbone.identity | {"source": backbone.source},
-        "class_names": list(classifier.class_names),
-        "head": classifier.head_options,
-        "multi_item": classifier.multi_item,
-        "standardise": classifier.standardise is not None,
-        "image_size": classifier.image_size,
-        "preparation": classifier.preparation.name,
+        **_options(classifier),
         "preparation_version": classifier.preparation.version,
         "threshold": classifier.threshold,
         "validation": classifier.calibrator.validation,
@@ -101,15 +96,7 @@ def restore(checkpoint: dict[str, Any], classifier: Classifier) -> None:
             f"the checkpoint was trained on another backbone ({pairs}): load it with the same "
             "backbone settings and weights"
         )
-    options = {
-        "class_names": list(classifier.class_names),
-        "head": classifier.head_options,
-        "multi_item": classifier.multi_item,
-        "standardise": classifier.standardise is not None,
-        "image_size": classifier.image_size,
-        "preparation": classifier.preparation.name,
-    }
-    for name, value in options.items():
+    for name, value in _options(classifier).items():
         if described[name] != value:
             raise FashionTransferError(
                 f"the checkpoint was trained with {name} {described[name]}, here it is {value}: "
@@ -226,6 +213,18 @@ def load_classifier(
         check_fraction("threshold", number)
         classifier.threshold = number
     return classifier.eval()
+
+
+def _options(classifier: Classifier) -> dict[str, Any]:
+    """What a classifier and the checkpoint that it takes its state from must share."""
+    return {
+        "class_names": list(classifier.class_names),
+        "head": classifier.head_options,
+        "multi_item": classifier.multi_item,
+        "standardise": classifier.standardise is not None,
+        "image_size": classifier.image_size,
+        "preparation": classifier.preparation.name,
+    }
 
 
 def _build(
