@@ -153,6 +153,11 @@ results-all: $(INSTALLED) data offline-weights ## The slow rows, too: hours on 2
 	$(PY) -m fashion_transfer.benchmarks.results --slow --readme README.md \
 	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
 
+.PHONY: photos
+photos: $(INSTALLED) ## Measure data=clothing, cross-fitted on its validation photos
+	$(PY) -m fashion_transfer.benchmarks.cross_fit \
+	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
 # HEAD is the working tree unless it is named, too.
 .PHONY: compare
 compare: $(INSTALLED) data offline-weights ## Compare the numbers of two revisions: BASE=v0.1.0

@@ -20,13 +20,19 @@ from fashion_transfer.commands.evaluate import REFERENCE_THRESHOLD
 from fashion_transfer.commands.inference import BACKBONE_ENTRIES
 from fashion_transfer.commands.sweep import Ranking
 from fashion_transfer.confidence import fit_threshold
-from fashion_transfer.data import Augmentation, ClassificationDataModule, FashionMNISTDataModule
+from fashion_transfer.data import (
+    Augmentation,
+    ClassificationDataModule,
+    ClothingDataModule,
+    FashionMNISTDataModule,
+    ImageFolderDataModule,
+)
 from fashion_transfer.evaluation import reference_rule
 from fashion_transfer.features import Backbone
 from fashion_transfer.models import HEADS, ClassificationTask, Classifier, load_classifier
 from fashion_transfer.models.checkpoint import FROM_CHECKPOINT
 from fashion_transfer.models.task import ADAMW, ONE_CYCLE
-from fashion_transfer.synthetic import Exposure
+from fashion_transfer.synthetic import CollageExposure, Exposure
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -118,7 +124,7 @@ def test_every_choice_gives_targets_only_arguments_that_they_take(command, overr
 
 PLAIN_KEYS = {
     "train": {"seed", "store", "test", "ckpt_path", "monitor.metric", "monitor.mode"},
-    "evaluate": {"ckpt_path", "device", "store", "images_per_set", "reference"},
+    "evaluate": {"ckpt_path", "device", "store", "images_per_set", "data_checks", "reference"},
     "predict": {"input", "ckpt_path", "device", "batch_size"},
 }
 """Keys that a command reads itself; `paths` and those below targets, `model` and `policy` apart."""
@@ -200,6 +206,16 @@ def test_defaults_of_the_data_set_are_those_of_its_file():
     assert_defaults(data, ClassificationDataModule, *nodes)
     assert instantiate(data["augmentation"]) == Augmentation()
     assert instantiate(data["synthetic"]) == Exposure()
+
+
+def test_defaults_of_a_folder_are_those_of_its_file():
+    data = composed("train", "data=folder", "data.dir=photos")["data"]
+    assert_defaults(data, ImageFolderDataModule)
+    assert instantiate(data["synthetic"]) == CollageExposure()
+
+
+def test_defaults_of_the_clothing_photos_are_those_of_their_file():
+    assert_defaults(composed("train", "data=clothing")["data"], ClothingDataModule)
 
 
 def test_defaults_of_the_backbone_are_those_of_its_file():
@@ -364,7 +380,7 @@ def test_tiny_debugs_an_experiment():
     cfg = composed("train", "experiment=notebook", "debug=tiny")
     assert cfg["data"]["image_size"] == 32
     assert cfg["model"]["head"]["hidden"] == 512
-    assert cfg["data"]["synthetic"]["composites"] == 32
+    assert cfg["trainer"]["limit_test_batches"] == 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)

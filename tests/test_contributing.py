@@ -92,7 +92,10 @@ if __name__ == "__main__":
         "train.py", *DATA, *BACKBONE, *LOGS, *QUIET, "model/head=cosine", "data.image_size=48",
         "trainer.max_epochs=2", "trainer.accelerator=cpu", "hydra.run.dir=logs/train/runs/guide",
     )
-    run("evaluate.py", *DATA, *LOGS, "device=cpu", "hydra.run.dir=logs/evaluate")
+    run(
+        "evaluate.py", *DATA, *LOGS, "device=cpu", "hydra.run.dir=logs/evaluate",
+        "images_per_set=2",
+    )
     run(
         "predict.py", *LOGS, "device=cpu", "hydra.run.dir=logs/predict",
         "input=photos/test/circle/0.png",

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and downloads that are checked."""
 
+import os
 import secrets
 import threading
 import urllib.request
@@ -13,6 +14,13 @@ from fashion_transfer.errors import FashionTransferError
 
 TIMEOUT = 12.0
 """Seconds to wait for a download site that does not answer."""
+
+
+def default_cache_dir() -> Path:
+    """Returns `$FASHION_TRANSFER_CACHE`, else `fashion-transfer` in the user's cache folder."""
+    given = os.environ.get("FASHION_TRANSFER_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(given) if given else Path(base) / "fashion-transfer"
 
 
 @contextmanager
@@ -56,9 +64,18 @@ def download(url: str, path: str | Path, known_hash: str | None = None, retries:
     import pooch  # imports requests: only where something is downloaded
     from pooch.hashes import hash_matches
     from requests import HTTPError, RequestException, Timeout
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
+        """As pooch uses it: pooch asks whether there is a bar, and resets it at the end."""
+
+        def __bool__(self) -> bool:
+            return True  # of an unknown size, too
+
+        def reset(self, total: float | None = None) -> None:
+            self.n = 0  # and draws nothing
 
     path = Path(path)
-    fetch = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=True, chunk_size=2**16)
     try:
         if reason := _unreachable(url):
             raise FashionTransferError(f"could not download {url} ({reason})")
@@ -67,7 +84,10 @@ def download(url: str, path: str | Path, known_hash: str | None = None, retries:
         with atomic_path(path) as temporary:
             for remaining in range(retries, -1, -1):
                 try:
-                    fetch(url, str(temporary), None)
+                    # Pooch's own bar would be drawn over the error of a broken download.
+                    with Bar(unit="B", unit_scale=True, delay=1, leave=False) as bar:
+                        fetch = pooch.HTTPDownloader(bar, chunk_size=2**16, timeout=TIMEOUT)
+                        fetch(url, str(temporary), None)
                     hash_matches(temporary, known_hash, strict=True, source=path.name)
                     break
                 except (ValueError, RequestException) as error:

@@ -169,7 +169,7 @@ def tiny(idx_dir, tmp_path_factory) -> Callable[..., list[str]]:
             "data.check_md5=false",
             "data.image_size=32",
             "data.images_per_class=8",
-            "data.val_per_class=4",
+            "data.val_per_class=5",
             "data.synthetic.composites=16",
             "data.synthetic.controls=16",
             "data.batch_size=16",

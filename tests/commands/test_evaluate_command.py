@@ -224,12 +224,12 @@ def test_warnings_follow_the_given_threshold(run, settings, trained, tmp_path):
 
 
 def test_automatic_threshold_warns_about_the_wanted_fraction(run, settings, trained, tmp_path):
-    target = ("policy.threshold=auto", "policy.threshold_target.warned=0.25")
+    target = ("policy.threshold=auto", "policy.threshold_target.warned=0.2")
     run("evaluate.py", *settings(tmp_path, f"ckpt_path={trained.best}", *target)).succeeded()
     validation = torch.load(trained.best, weights_only=True)["classifier"]["validation"]
     threshold = read_metrics(only_run(tmp_path, "evaluate"))["test/threshold"]
     below = validation["confidence"] < threshold - 1e-6
-    assert below.double().mean() == pytest.approx(0.25)
+    assert below.double().mean() == pytest.approx(0.2)
 
 
 def test_ctrl_c_prints_one_line(run, settings, trained, tmp_path, monkeypatch):

@@ -1,12 +1,9 @@
-import logging
 import os
 
 import pytest
 import torch
 
-from fashion_transfer.commands import inference
-from fashion_transfer.commands.inference import choose_device, progress_bar
-from fashion_transfer.data import Batch
+from fashion_transfer.commands.inference import choose_device
 from fashion_transfer.errors import FashionTransferError
 
 
@@ -62,28 +59,3 @@ def test_choose_device_makes_torch_deterministic(machine, monkeypatch):
     choose_device("cpu")
     assert torch.are_deterministic_algorithms_enabled()
     assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
-
-
-def batches() -> list[Batch]:
-    return [Batch(features=torch.zeros(count, 3)) for count in (4, 4, 2)]
-
-
-def test_progress_bar_yields_the_batches():
-    given = batches()
-    with progress_bar("evaluating", 10) as track:
-        assert list(track(given)) == given
-
-
-def test_progress_bar_logs_the_number_of_images_without_a_terminal(monkeypatch, caplog):
-    monkeypatch.setattr(inference, "LOG_EVERY", 0)
-    with caplog.at_level(logging.INFO), progress_bar("evaluating", 20) as track:
-        for _ in range(2):
-            list(track(batches()))
-    assert caplog.messages[1] == "evaluating: 8 of 20 images"
-    assert caplog.messages[-1] == "evaluating: 20 of 20 images"
-
-
-def test_progress_bar_logs_seldom(caplog):
-    with caplog.at_level(logging.INFO), progress_bar("evaluating", 10) as track:
-        list(track(batches()))
-    assert caplog.messages == []

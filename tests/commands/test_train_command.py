@@ -189,12 +189,12 @@ def test_train_returns_the_monitored_metric(run, tiny, plain, tmp_path, monkeypa
 
 
 def test_automatic_threshold_is_fitted_in_validation(train, tmp_path):
-    target = ("policy.threshold=auto", "policy.threshold_target.warned=0.25")
+    target = ("policy.threshold=auto", "policy.threshold_target.warned=0.2")
     ended = train(tmp_path / "logs", *target)
     validation = torch.load(ended.best, weights_only=True)["classifier"]["validation"]
     threshold = ended.metrics["test/threshold"]
     below = validation["confidence"] < threshold - 1e-6
-    assert below.double().mean() == pytest.approx(0.25)
+    assert below.double().mean() == pytest.approx(0.2)
 
 
 def test_training_without_synthetic_images_has_no_multi_item_class(train, tmp_path):
@@ -218,12 +218,12 @@ def test_data_set_of_ones_own_takes_a_module_and_a_file(run, tiny, plain, tmp_pa
     classifier = load_classifier(folder / "checkpoints" / "best.ckpt")
     assert (classifier.class_names, classifier.preparation.name) == (tuple(SHAPES), "photo")
 
-    evaluation = ["device=cpu", f"paths.logs={logs}", "store=false"]
+    evaluation = ["device=cpu", f"paths.logs={logs}", "store=false", "images_per_set=2"]
     run("evaluate.py", *toy, *evaluation).succeeded()
     evaluated = only_run(logs, "evaluate")
     assert "test/accuracy" in read_metrics(evaluated)
     assert (evaluated / "mistakes.png").is_file()
-    assert not (evaluated / "evaluation_sets.png").exists()  # photos have no synthetic sets
+    assert (evaluated / "evaluation_sets.png").is_file()  # collages of its photos
     assert "data=fashion_mnist has 10 classes" in run("evaluate.py", *evaluation).mistake()
 
 

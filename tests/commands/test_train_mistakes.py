@@ -70,6 +70,7 @@ def test_multirun_sorts_its_table_by_the_monitored_metric(run, tiny, plain, tmp_
         ("+model.head.width=7", "model.head mlp cannot be built: "),
         ("model.mixup=-1", "model.mixup must "),
         ("model.label_smoothing=1", "model.label_smoothing must "),
+        ("model.class_weights=equal", "model.class_weights must be 'balanced'"),
         ("model.trainable_stage_lr=-1", "model.trainable_stage_lr must "),
         ("+model.no_such_entry=1", "model.no_such_entry is read by nothing: use one of backbone"),
         ("model.optimizer.lr=-1", "model.optimizer cannot be built: Invalid learning rate: -1"),
@@ -87,10 +88,6 @@ def test_multirun_sorts_its_table_by_the_monitored_metric(run, tiny, plain, tmp_
         (
             "policy.threshold=auto policy.threshold_target.warned=2",
             "policy.threshold_target.warned must be a number from 0 to 1, got 2",
-        ),
-        (
-            "policy.threshold=auto data.val_per_class=0",
-            "policy.threshold=auto is fitted on validation images, and this run has none",
         ),
         ("seed=lucky", "seed must be a whole number from 0 to 4294967295, got 'lucky'"),
         ("monitor.mode=best", "monitor.mode must be min or max, got 'best'"),

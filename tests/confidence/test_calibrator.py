@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fashion_transfer.confidence import Calibrator, fit_temperature, metrics
+from fashion_transfer.confidence import MIN_IMAGES, Calibrator, fit_temperature, metrics
 from fashion_transfer.confidence.calibrator import OOD_QUANTILE, STANDARD_ERRORS
 
 
@@ -72,6 +72,21 @@ def test_fit_learns_nothing_from_logits_that_are_not_finite(value):
     calibrator.fit(logits, labels, ood_score)
     assert all(torch.equal(before[name], part) for name, part in calibrator.state_dict().items())
     assert calibrator.validation is validation
+
+
+def test_fit_on_too_few_images_is_as_before_any():
+    logits, labels, ood_score = draw(MIN_IMAGES)
+    calibrator = fitted()
+    assert calibrator.num_images == 400
+    calibrator.fit(logits[1:], labels[1:], ood_score[1:])
+    assert calibrator.temperature == 1
+    assert calibrator.ood_limit == math.inf
+    assert calibrator.validation == {}
+    assert calibrator.num_images == MIN_IMAGES - 1
+    calibrator.fit(logits, labels, ood_score)
+    assert calibrator.temperature != 1
+    assert calibrator.ood_limit < math.inf
+    assert len(calibrator.validation["correct"]) == calibrator.num_images == MIN_IMAGES
 
 
 def test_class_probabilities_leave_out_the_multi_item_one():

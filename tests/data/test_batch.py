@@ -101,6 +101,20 @@ def test_split_rejects_more_labels_than_images():
         split_of(np.zeros(6))
 
 
+def test_split_without_a_fingerprint_has_keys_for_rows():
+    images = {2**63 - 1: IMAGES[0], 17: IMAGES[1]}
+    split = Split("photos", images, [1, 0], None, list(images))
+    assert split.rows.tolist() == list(images)
+    assert np.array_equal(split.read(split.rows), IMAGES[:2])
+
+
+def test_split_without_a_fingerprint_needs_keys_from_zero():
+    with pytest.raises(ValueError, match="photos: rows must be keys of images"):
+        Split("photos", {0: IMAGES[0]}, [1], None)
+    with pytest.raises(ValueError, match="photos: keys of images must be from 0, got -1"):
+        Split("photos", {-1: IMAGES[0]}, [1], None, [-1])
+
+
 def test_split_is_frozen_and_pickles():
     split = split_of([1, 0], rows=[4, 3])
     with pytest.raises(AttributeError):

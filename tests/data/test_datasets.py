@@ -65,6 +65,25 @@ def identity(batch):
     return batch
 
 
+class Photos:
+    """Images by key, in one folder or another."""
+
+    def __init__(self, *keys):
+        self.keys = keys
+
+    def __len__(self):
+        return len(self.keys)
+
+    def __getitem__(self, key):
+        assert key in self.keys
+        return np.random.default_rng(key).integers(0, 256, (3, 20, 24), dtype=np.uint8)
+
+
+def photo_set(*keys, name="photos", **options) -> ImageDataset:
+    split = Split(name, Photos(*keys), np.zeros(len(keys)), None, np.array(keys))
+    return ImageDataset(split, PHOTO, 32, KERAS, **options)
+
+
 def batches(dataset, **options) -> list[Batch]:
     return list(DataLoader(dataset, batch_size=4, collate_fn=identity, **options))
 
@@ -206,6 +225,33 @@ def test_key_is_json_and_names_all_that_changes_a_pixel():
         "shear": 0.1,
         "flip": 0.5,
     }
+
+
+def test_key_of_a_split_with_a_fingerprint_stays_what_it_was():
+    # Else every feature that was cached by then would be computed again.
+    split = Split("images", GREY, LABELS, "0123", ROWS)
+    key = ImageDataset(split, ALIGNED, 224, KERAS, 5).key(3)
+    assert json.dumps(key, sort_keys=True) == (
+        '{"flip": 0.5, "image_size": 224, "preparation": "fashion_mnist/3", "rotation": 10.0, '
+        '"shear": 0.1, "shift": 0.1, "split": "0123", "view": 3, "view_seed": 5, "zoom": 0.1}'
+    )
+
+
+def test_key_of_a_content_addressed_split_names_no_source():
+    key = photo_set(3, 2**63 - 1, view_seed=6).key(2)
+    of_source = grey_set(view_seed=6).key(2)
+    assert of_source.pop("split") == "0123"
+    assert key == of_source | {"content": "pixels"}
+    assert photo_set(5, name="others", view_seed=6).key(2) == key
+
+
+def test_views_of_a_content_addressed_split_depend_on_the_key_alone():
+    one, other = photo_set(7, 2**63 - 1, 4), photo_set(2**63 - 1, 5, name="others")
+    for view in range(3):
+        expected = one[(1, view)].images
+        assert torch.equal(other[(0, view)].images, expected)
+        assert torch.equal(other.inputs(view, np.array([2**63 - 1]), CPU), expected)
+    assert not torch.equal(one[(1, 1)].images, one[(1, 2)].images)
 
 
 def test_key_does_not_depend_on_which_images_the_split_has():

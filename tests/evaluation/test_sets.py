@@ -1,12 +1,16 @@
+import logging
+
 import numpy as np
 import pytest
 import torch
+from toy import ToyDataModule, write_toy
 
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.evaluation import evaluation_sets
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features.engine import MAX_PASS_SIZE
 from fashion_transfer.synthetic import (
+    COLLAGE_LAYOUTS,
     HELD_OUT_LAYOUTS,
     LAYOUTS,
     OUT_OF_DISTRIBUTION,
@@ -88,6 +92,40 @@ def test_a_data_set_without_a_test_split_is_rejected(datamodule):
     data.setup("test")
     with pytest.raises(FashionTransferError, match="no test split"):
         evaluation_sets(data, 0)
+
+
+def photo_data(folder, **counts) -> ToyDataModule:
+    """Photos of three classes, ready to evaluate."""
+    data = ToyDataModule(str(write_toy(folder / "photos", **counts)), image_size=32)
+    data.setup("test")
+    return data
+
+
+def test_photos_have_collages_their_controls_and_ood_images(tmp_path):
+    sets = evaluation_sets(photo_data(tmp_path), 2)
+    names = ["test"]
+    names += [f"{p}/{layout}" for layout in COLLAGE_LAYOUTS for p in ("multi_item", "control")]
+    names += [f"out_of_distribution/{name}" for name in OUT_OF_DISTRIBUTION]
+    assert list(sets) == names
+    for name, dataset in sets.items():
+        assert images_of(dataset).shape[1:] == (3, 32, 32)
+        assert (min(dataset.split.labels) >= 0) == (name.split("/")[0] in ("test", "control"))
+
+
+def test_layouts_with_too_few_test_images_are_left_out_and_named_once(tmp_path, caplog):
+    data = photo_data(tmp_path, test=1)
+    with caplog.at_level(logging.WARNING):
+        sets = evaluation_sets(data, 2)
+    missing = ["same_two_columns", "four_quarters", "pile_of_four"]
+    layouts = {name.partition("/")[2] for name in sets if name.startswith("multi_item/")}
+    assert layouts == COLLAGE_LAYOUTS.keys() - missing
+    expected = f"left out, as there are too few test images: {', '.join(missing)}"
+    assert caplog.messages == [expected]
+
+
+def test_a_preparation_without_synthetic_images_has_the_test_split_alone(test_data):
+    test_data.preparation = "another"
+    assert list(evaluation_sets(test_data, 3)) == ["test"]
 
 
 def test_features_are_cached_once(test_data, backbone, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from fashion_transfer.evaluation import (
 )
 from fashion_transfer.models import single_item_metrics
 from fashion_transfer.models.outputs import METRICS
-from fashion_transfer.synthetic import HELD_OUT_LAYOUTS, LAYOUTS, TRAINED_LAYOUTS
+from fashion_transfer.synthetic import FAMILIES, HELD_OUT_LAYOUTS, LAYOUTS, TRAINED_LAYOUTS
 
 
 @pytest.fixture
@@ -54,6 +54,27 @@ def test_each_layout_has_the_same_weight(evaluated, make_evaluated):
     before = warning_metrics(evaluated)["multi_item/trained/warned"]
     after = warning_metrics(evaluated | {"multi_item/stacked": many})["multi_item/trained/warned"]
     assert before - after == pytest.approx(1 / len(TRAINED_LAYOUTS))
+
+
+def test_means_are_over_the_layouts_that_a_data_set_has(evaluated, make_evaluated):
+    collages = {name: of_set for name, of_set in evaluated.items() if "item/" not in name}
+    collages = {name: of_set for name, of_set in collages.items() if "control/" not in name}
+    for name in ("two_columns", "two_rows", "inset"):
+        second = "multi_item" if name == "two_rows" else "confident"
+        collages[f"multi_item/{name}"] = make_evaluated("multi_item", second, labels=[-1, -1])
+        collages[f"control/{name}"] = make_evaluated("confident", labels=[0])
+    summary = warning_metrics(collages)
+    assert summary["multi_item/trained/warned"] == 0.75
+    assert summary["multi_item/held_out/warned"] == 0.5
+    assert summary["control/trained/warned"] == summary["control/held_out/warned"] == 0
+    assert summary.keys() - warning_metrics(evaluated).keys() == {
+        f"{prefix}/{name}/warned"
+        for prefix in ("multi_item", "control")
+        for name in ("two_columns", "two_rows", "inset")
+    }
+    assert set(FAMILIES["photo"].trained) > {"two_columns", "two_rows"}
+    del collages["multi_item/inset"], collages["control/inset"]
+    assert "multi_item/held_out/warned" not in warning_metrics(collages)
 
 
 def test_without_synthetic_sets_there_are_no_warning_metrics(evaluated):

@@ -8,7 +8,8 @@ import torch
 
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features.cache import main
-from fashion_transfer.features.store import default_cache_dir, kernel_dir
+from fashion_transfer.features.store import kernel_dir
+from fashion_transfer.files import default_cache_dir
 
 
 @pytest.fixture
@@ -66,6 +67,20 @@ def test_cache_lists_and_removes_folders_of_v0_1_0(capsys):
     for part in ("resnet50 float32", "abcdef01", "v0.1.0", "32 px"):
         assert part in line
     main(["--remove", old.name])
+    assert store.entries() == []
+
+
+def test_cache_lists_features_by_content(backbone, capsys):
+    store = FeatureStore()
+    key = {"content": "pixels", "preparation": "photo/1", "image_size": 32, "view": 0}
+    Extractor(backbone, store)(key, None, np.array([7, 2**63 - 1]), ones, "photos")
+    ((folder, _, _),) = store.entries()
+    main([])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if folder.name in line]
+    cells = [cell.strip() for cell in line.split("│")[1:-1]]
+    assert cells[3] == "photo/1 by content"
+    assert cells[7] == "2"
+    main(["--remove", folder.name])
     assert store.entries() == []
 
 

@@ -1,6 +1,5 @@
 """The extractor: each feature is computed once, also by several runs and after a kill."""
 
-import io
 import logging
 import os
 import subprocess
@@ -9,9 +8,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
-from rich.progress import Progress, TimeRemainingColumn
 
+from fashion_transfer import progress
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features import extractor as module
@@ -336,25 +334,8 @@ def test_run_over_the_limit_of_bytes_is_an_error(store, monkeypatch):
 # Progress
 
 
-def test_extractor_shows_one_bar_with_the_time_left(store, monkeypatch):
-    bars, console = [], Console(file=io.StringIO(), force_terminal=True, width=100)
-
-    def make_bar(*columns):
-        bars.append(Progress(*columns, console=console))
-        return bars[-1]
-
-    monkeypatch.setattr(module, "Progress", make_bar)
-    Extractor(StandIn(), store)(KEY, ROWS, np.arange(100), draw, "training images")
-    assert len(bars) == 1
-    assert any(isinstance(column, TimeRemainingColumn) for column in bars[0].columns)
-    assert bars[0].finished
-    output = console.file.getvalue()
-    assert "training images" in output
-    assert "100/100" in output
-
-
 def test_extractor_logs_progress_without_a_terminal(store, monkeypatch, caplog):
-    monkeypatch.setattr(module, "LOG_EVERY", 0.0)
+    monkeypatch.setattr(progress, "LOG_EVERY", 0.0)
     monkeypatch.setattr(module, "PASSES_PER_WRITE", 1)
     with caplog.at_level(logging.INFO):
         Extractor(StandIn(), store)(KEY, ROWS, np.arange(2 * CHUNK), draw, "test images")

@@ -13,7 +13,8 @@ import torch
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import FeatureStore, FeatureTable
-from fashion_transfer.features.store import default_cache_dir, nodes_in
+from fashion_transfer.features.store import nodes_in
+from fashion_transfer.files import default_cache_dir
 
 WIDTHS = {"layer3": 4, "layer4": 6}
 ROWS = 50

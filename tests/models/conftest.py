@@ -22,6 +22,7 @@ TASK_OPTIONS = (
     "scheduler",
     "label_smoothing",
     "mixup",
+    "class_weights",
     "trainable_stage_lr",
     "threshold",
     "threshold_target",
@@ -124,7 +125,7 @@ def fitted(make_task, make_trainer, idx_dir, tmp_path_factory) -> Fitted:
     """A classifier after two epochs with its best and its last checkpoint; do not change them."""
     folder = tmp_path_factory.mktemp("fitted")
     datamodule = FashionMNISTDataModule(
-        str(idx_dir), images_per_class=8, val_per_class=4, image_size=32, check_md5=False
+        str(idx_dir), images_per_class=8, val_per_class=5, image_size=32, check_md5=False
     )
     best = ModelCheckpoint(
         folder, "best", monitor="val/accuracy", mode="max", save_weights_only=True
@@ -143,7 +144,7 @@ def exposed(make_task, make_trainer, idx_dir, tmp_path_factory) -> Fitted:
     datamodule = FashionMNISTDataModule(
         str(idx_dir),
         images_per_class=8,
-        val_per_class=4,
+        val_per_class=5,
         image_size=32,
         check_md5=False,
         synthetic=Exposure(composites=40, controls=16),

@@ -89,7 +89,7 @@ def test_checkpoint_describes_its_classifier(fitted):
     assert described["threshold"] == 0.8
     validation = described["validation"]
     assert validation.keys() == {"confidence", "correct"}
-    assert len(validation["confidence"]) == len(validation["correct"]) == 40
+    assert len(validation["confidence"]) == len(validation["correct"]) == 50
 
 
 def test_checkpoint_has_the_validation_metrics_of_its_epoch(
@@ -97,7 +97,9 @@ def test_checkpoint_has_the_validation_metrics_of_its_epoch(
 ):
     for path in (fitted.best, fitted.last):
         task = make_task(load_classifier(path, precision="float32"))
-        [measured] = make_trainer(tmp_path).validate(task, datamodule=datamodule(), verbose=False)
+        [measured] = make_trainer(tmp_path).validate(
+            task, datamodule=datamodule(val_per_class=5), verbose=False
+        )
         metrics = read_checkpoint(path)["metrics"]
         assert metrics.keys() == {"val/loss", "val/accuracy", "val/macro_accuracy"}
         assert metrics == pytest.approx(measured, rel=1e-4)
@@ -210,6 +212,29 @@ def test_load_rejects_threshold_auto_without_validation(train_on, backbone):
     assert load_classifier(path).threshold == 0.8
     with pytest.raises(FashionTransferError, match="without validation, so threshold=auto"):
         load_classifier(path, threshold="auto")
+
+
+def test_load_rejects_threshold_auto_of_too_few_validation_images(
+    make_task, make_trainer, datamodule, tmp_path
+):
+    trainer, path = make_trainer(tmp_path, max_epochs=1), tmp_path / "few.ckpt"
+    trainer.fit(make_task(), datamodule=datamodule(val_per_class=2))
+    trainer.save_checkpoint(path)
+    loaded = load_classifier(path, precision="float32")
+    assert loaded.calibrator.num_images == 20
+    assert loaded.calibrator.temperature == 1
+    assert loaded.calibrator.ood_limit.isinf()
+    with pytest.raises(FashionTransferError) as caught:
+        load_classifier(path, threshold="auto")
+    assert str(caught.value) == (
+        f"{path} was trained with 20 validation images, under 50, so threshold=auto cannot be "
+        "fitted: give a number, such as 0.8"
+    )
+
+
+def test_load_reads_a_checkpoint_without_the_number_of_validation_images(altered):
+    path = altered(lambda content: content["classifier"].pop("validation_images"))
+    assert load_classifier(path, threshold="auto", threshold_target={"warned": 0.5}).threshold < 1
 
 
 # ---- weights

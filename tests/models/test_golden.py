@@ -32,8 +32,10 @@ CASES = {
 
 
 @pytest.fixture
-def train(make_backbone, make_trainer, datamodule, outputs_of, tmp_path):
+def train(make_backbone, make_trainer, datamodule, outputs_of, tmp_path, monkeypatch):
     """`train(head, mixup, label_smoothing, synthetic)`: numbers after two epochs, by name."""
+    # The stored temperatures and limits are those of 40 validation images.
+    monkeypatch.setattr("fashion_transfer.confidence.calibrator.MIN_IMAGES", 40)
 
     def run(head, mixup=0.0, label_smoothing=0.0, synthetic=None) -> dict[str, torch.Tensor]:
         data = datamodule(

@@ -194,3 +194,9 @@ def test_resuming_without_a_schedule_is_at_the_rate_that_is_set(fit, stopped_at)
     [group] = trainer.optimizers[0].param_groups
     assert group["lr"] == 0.1
     assert tuple(group["betas"]) == (0.9, 0.999)
+
+
+def test_schedule_that_rises_for_one_step_is_rejected_with_what_to_do(fit):
+    # Five steps an epoch: torch divides by the steps of the rise less one.
+    with pytest.raises(ArgumentError, match="total_steps 5, .*give another pct_start"):
+        fit(max_epochs=1, scheduler=partial(OneCycleLR, pct_start=0.2))

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torchmetrics.classification import MulticlassAccuracy
 
 from fashion_transfer.confidence import Calibrator, decide, metrics
 from fashion_transfer.data.fashion_mnist import CLASS_NAMES
 from fashion_transfer.models import OutputCollector, Outputs, single_item_metrics, slug
-from fashion_transfer.models.outputs import METRICS
+from fashion_transfer.models.outputs import METRICS, MacroAccuracy, class_keys
 
 SLUGS = (
     "t_shirt_top",
@@ -184,6 +185,40 @@ def test_metrics_of_one_image(calibrator):
     assert results["warned"] in (0, 1)
 
 
+def test_class_without_images_counts_in_no_accuracy(calibrator):
+    outputs = draw_outputs(200)
+    rows = outputs.labels != 3
+    outputs = Outputs(*(part[rows] for part in outputs))
+    assert (outputs.logits.argmax(dim=1) == 3).any()  # torchmetrics alone would count it as 0
+    results = single_item_metrics(outputs, CLASS_NAMES, calibrator, threshold=0.5)
+    per_class = [value for name, value in results.items() if name.startswith("accuracy/")]
+    assert len(per_class) == 9
+    assert "accuracy/dress" not in results
+    assert results["macro_accuracy"] == pytest.approx(np.mean(per_class))
+    macro = MacroAccuracy(10)
+    for part in (slice(0, 50), slice(50, None)):
+        macro.update(outputs.logits[part], outputs.labels[part])
+    assert float(macro.compute()) == pytest.approx(results["macro_accuracy"])
+
+
+def test_macro_accuracy_of_all_classes_is_that_of_torchmetrics():
+    outputs = draw_outputs(200)
+    ours, theirs = MacroAccuracy(10), MulticlassAccuracy(10, average="macro")
+    for metric in (ours, theirs):
+        metric.update(outputs.logits, outputs.labels)
+    assert ours.compute() == theirs.compute()
+
+
+def test_classes_whose_names_differ_in_signs_alone_have_their_own_accuracy(calibrator):
+    names = ("T-Shirt", "t shirt", *CLASS_NAMES[2:])
+    outputs = draw_outputs(200)
+    results = single_item_metrics(outputs, names, calibrator, threshold=0.5)
+    correct = outputs.logits.argmax(dim=1) == outputs.labels
+    for label, key in enumerate(("t_shirt", "t_shirt_2")):
+        expected = correct[outputs.labels == label].double().mean()
+        assert results[f"accuracy/{key}"] == pytest.approx(float(expected))
+
+
 def test_a_new_metric_is_one_entry(monkeypatch, calibrator):
     monkeypatch.setitem(METRICS, "images", lambda measured: len(measured.labels))
     results = single_item_metrics(draw_outputs(17), CLASS_NAMES, calibrator, 0.5)
@@ -197,3 +232,13 @@ def test_a_new_metric_is_one_entry(monkeypatch, calibrator):
 @pytest.mark.parametrize(("name", "expected"), list(zip(CLASS_NAMES, SLUGS, strict=True)))
 def test_slug_is_fit_for_keys_and_file_names(name, expected):
     assert slug(name) == expected
+
+
+def test_class_keys_are_the_slugs_where_these_differ():
+    assert class_keys(CLASS_NAMES) == list(SLUGS)
+
+
+def test_class_keys_are_distinct():
+    names = ("a b", "A-B", "a b 2", "a_b", "a.b 2")
+    assert class_keys(names) == ["a_b", "a_b_2", "a_b_2_2", "a_b_3", "a_b_2_3"]
+    assert len(set(class_keys(names))) == len(names)

@@ -8,6 +8,7 @@ from fashion_transfer.confidence import fit_temperature, fit_threshold
 from fashion_transfer.confidence.calibrator import OOD_QUANTILE, STANDARD_ERRORS
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.models import EvaluationTask, load_classifier
+from fashion_transfer.models.left_out import left_out
 from fashion_transfer.synthetic import Exposure
 
 
@@ -25,7 +26,7 @@ class Thresholds(Callback):
 
 
 def test_calibrator_is_fitted_on_the_validation_images(exposed, datamodule, outputs_of):
-    data = datamodule()
+    data = datamodule(val_per_class=5)
     data.setup("fit")
     logits, ood_score, labels = outputs_of(exposed.classifier, data.val_dataloader())
     calibrator = exposed.classifier.calibrator
@@ -62,7 +63,7 @@ def test_nothing_is_fitted_by_the_sanity_check_before_training(
     trainer = make_trainer(
         tmp_path, num_sanity_val_steps=2, limit_train_batches=0, callbacks=[thresholds]
     )
-    trainer.fit(task, feature_loader(), feature_loader(40, 1))
+    trainer.fit(task, feature_loader(), feature_loader(50, 1))
     assert task.classifier.calibrator.validation == {}
     assert float(task.classifier.calibrator.temperature) == 1
 
@@ -73,9 +74,36 @@ def test_a_diverged_epoch_leaves_the_calibrator_as_it_is(
     task = make_task(standardise=False, threshold="auto")
     with torch.no_grad():
         task.classifier.head[-1].weight.fill_(float("nan"))
-    make_trainer(tmp_path, max_epochs=1).fit(task, feature_loader(), feature_loader(40, 1))
+    make_trainer(tmp_path, max_epochs=1).fit(task, feature_loader(), feature_loader(50, 1))
     assert task.classifier.calibrator.validation == {}
     assert task.classifier.threshold == 0.8
+
+
+@pytest.mark.parametrize("threshold", [0.7, "auto"])
+def test_too_few_validation_images_fit_nothing_which_is_logged_once(
+    make_task, make_trainer, datamodule, tmp_path, caplog, threshold
+):
+    task = make_task(threshold=threshold)
+    make_trainer(tmp_path).fit(task, datamodule=datamodule(val_per_class=4))
+    calibrator = task.classifier.calibrator
+    assert (calibrator.temperature, calibrator.ood_limit) == (1, float("inf"))
+    assert (calibrator.validation, calibrator.num_images) == ({}, 40)
+    assert task.classifier.threshold == (0.8 if threshold == "auto" else 0.7)
+    [line] = [r.getMessage() for r in caplog.records if "validation images" in r.getMessage()]
+    assert line.startswith("fewer than 50 validation images (40)")
+    for name in ("temperature", "OOD limit", f"confidence {task.classifier.threshold}"):
+        assert name in line
+    assert ("automatic threshold" in line) == (threshold == "auto")
+
+
+def test_without_standardising_no_limit_is_left_out(make_classifier):
+    expected = ["temperature", "automatic threshold"]
+    assert left_out(make_classifier(standardise=False), auto_threshold=True) == expected
+
+
+def test_nothing_is_left_out_of_enough_validation_images(exposed):
+    assert exposed.classifier.calibrator.num_images == 50
+    assert left_out(exposed.classifier, auto_threshold=True) == []
 
 
 def test_training_images_have_a_score_of_about_1_and_other_images_a_higher_one(
@@ -97,7 +125,7 @@ def test_training_images_have_a_score_of_about_1_and_other_images_a_higher_one(
 
 def test_without_standardising_there_is_no_limit(make_task, make_trainer, feature_loader, tmp_path):
     task = make_task(standardise=False)
-    make_trainer(tmp_path, max_epochs=1).fit(task, feature_loader(), feature_loader(40, 1))
+    make_trainer(tmp_path, max_epochs=1).fit(task, feature_loader(), feature_loader(50, 1))
     assert task.classifier.calibrator.ood_limit.isinf()
     assert float(task.classifier.calibrator.temperature) != 1
 
@@ -145,7 +173,7 @@ def test_threshold_auto_that_no_epoch_reaches_ends_the_run_at_its_last(
     thresholds = Thresholds()
     with pytest.raises(FashionTransferError, match="selective_accuracy must be at most"):
         make_trainer(tmp_path, callbacks=[thresholds]).fit(
-            make_task(standardise=False, threshold="auto"), feature_loader(), feature_loader(40, 1)
+            make_task(standardise=False, threshold="auto"), feature_loader(), feature_loader(50, 1)
         )
     assert thresholds.seen == [1.0]
 

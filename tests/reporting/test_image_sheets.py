@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.reporting import evaluation_sets_sheet, mistakes_sheet, save_figure
+from fashion_transfer.reporting import (
+    evaluation_sets_sheet,
+    label_issues_sheet,
+    mistakes_sheet,
+    save_figure,
+)
 from fashion_transfer.reporting.image_sheets import MAX_MISTAKES
 from fashion_transfer.reporting.plotting import VERMILION
 
@@ -130,3 +135,29 @@ def test_evaluation_sets_sheet_has_room_for_long_names_and_captions(numbered_ima
 def test_evaluation_sets_sheet_needs_a_prediction_per_image(numbered_images, prediction):
     with pytest.raises(FashionTransferError, match="test has 3 images and 2 predictions"):
         evaluation_sets_sheet({"test": (numbered_images(3), [prediction()] * 2)})
+
+
+# ---- probably mislabelled images
+
+
+def test_label_issues_sheet_shows_images_in_their_order_with_both_labels(numbered_images, tmp_path):
+    labels, suggested = ["shirt", "skirt"], ["dress", "hat"]
+    values = np.array([0.931, 0.5])
+    figure = label_issues_sheet(numbered_images(2), labels, suggested, values, total=2)
+    assert shown(figure) == [0, 1]
+    assert texts(figure) == ["label: shirt\ndress? 93%", "label: skirt\nhat? 50%"]
+    assert figure.axes[0].get_title() == "The 2 probably mislabelled images"
+    save_figure(figure, tmp_path / "figure.png")
+
+
+def test_label_issues_sheet_states_of_how_many_it_shows_the_clearest(numbered_images):
+    names = ["shirt"] * 24
+    figure = label_issues_sheet(numbered_images(24), names, names, np.ones(24), total=1234)
+    assert len(shown(figure)) == 24
+    title = "The 24 clearest of 1,234 probably mislabelled images"
+    assert figure.axes[0].get_title() == title
+
+
+def test_label_issues_sheet_of_different_numbers_is_refused(numbered_images):
+    with pytest.raises(FashionTransferError, match="3 images, 2 labels, 3 suggested labels and 3"):
+        label_issues_sheet(numbered_images(3), ["a"] * 2, ["b"] * 3, np.ones(3), total=3)

@@ -1,4 +1,4 @@
-"""Sixty generated items of ten classes, and layouts for one test."""
+"""Sixty generated items of ten classes, photos of three classes, and layouts for one test."""
 
 import numpy as np
 import pytest
@@ -60,3 +60,37 @@ def may_hide(monkeypatch):
     """Lets items hide others entirely."""
     for module in (composites, placement):
         monkeypatch.setattr(module, "MIN_VISIBLE", 0)
+
+
+class Photos(dict):
+    """Photos by content key, uint8, (1 or 3, h, w); counts how often one is read."""
+
+    reads = 0
+
+    def __getitem__(self, key):
+        self.reads += 1
+        return super().__getitem__(int(key))
+
+
+@pytest.fixture
+def photo_split():
+    """`photo_split(*counts, size)`: a content-addressed split of so many photos per class.
+
+    Every photo is of one colour, with a line along its edge, and of its own shape, unless `size`,
+    (h, w), is given. The photos of a class are the same whatever the other counts are.
+    """
+
+    def make(*counts: int, size: tuple[int, int] | None = None) -> Split:
+        photos, labels = Photos(), []
+        for label, count in enumerate(counts):
+            for number in range(count):
+                generator = np.random.default_rng([label, number])
+                height, width = size or generator.integers(40, 90, 2)
+                photo = np.empty((1 if number == 1 else 3, height, width), np.uint8)
+                photo[:] = generator.integers(0, 256, (len(photo), 1, 1))
+                photo[:, :, [0, -1]] = photo[:, [0, -1]] = 255 - photo[:, :1, :1]
+                photos[int(generator.integers(2**63))] = photo
+                labels.append(label)
+        return Split("photos", photos, np.array(labels), None, np.array(list(photos), np.int64))
+
+    return make

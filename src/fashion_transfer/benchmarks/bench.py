@@ -12,11 +12,12 @@ from pathlib import Path
 from fashion_transfer.benchmarks.engines import backbone_rows
 from fashion_transfer.benchmarks.evaluate_job import evaluate_rows
 from fashion_transfer.benchmarks.jobs import JobTimer
+from fashion_transfer.benchmarks.photo_jobs import photo_rows
 from fashion_transfer.benchmarks.revisions import WORKING_TREE, checkout
 from fashion_transfer.benchmarks.rows import Row, print_rows, write_rows
 from fashion_transfer.errors import FashionTransferError
 
-GROUPS = ("backbone", "job", "sweep", "fast", "fidelity", "growth", "evaluate")
+GROUPS = ("backbone", "job", "sweep", "fast", "fidelity", "growth", "photos", "evaluate")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--weights", default="IMAGENET1K_V1", help="of ResNet50, name or path")
     parser.add_argument("--data", default="data", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--photos", default="data/clothing", help="folder of the clothing photos")
     parser.add_argument("--repeats", type=int, default=5, help="of the rows taken in turn")
     parser.add_argument("--only", nargs="+", choices=GROUPS)
     parser.add_argument(
@@ -42,6 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     groups = set(chosen.only or GROUPS)
     if not chosen.only and chosen.base is None:
         groups.remove("evaluate")
+    if not chosen.only and not Path(chosen.photos).is_dir():
+        groups.remove("photos")
     overrides = [f"model.backbone.weights={chosen.weights}", f"paths.data={chosen.data}"]
     overrides += chosen.override
     rows: list[Row] = []
@@ -66,6 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
                 rows += timer.fidelity_rows()
             if "growth" in groups:
                 rows += timer.growth_rows()
+            if "photos" in groups:
+                rows += photo_rows(overrides, Path(scratch), chosen.photos, chosen.repeats)
             if "evaluate" in groups:
                 with checkout(chosen.base) as base, checkout(WORKING_TREE) as head:
                     rows += evaluate_rows(

@@ -11,7 +11,7 @@ import yaml
 
 PACKAGE = "fashion_transfer"
 SOURCE = Path(__file__).resolve().parents[1]
-PLAIN = {"errors", "files"}
+PLAIN = {"errors", "files", "progress"}
 DATA = {*PLAIN, "data"}
 MODELS = {*DATA, "features", "confidence"}
 EVALUATION = {*MODELS, "synthetic", "models"}
@@ -19,7 +19,8 @@ EVALUATION = {*MODELS, "synthetic", "models"}
 MAY_IMPORT = {
     "": {"models"},  # the package itself, for `load`
     "errors": set(),
-    "files": {"errors"},
+    "progress": set(),
+    "files": {"errors", "progress"},
     "data": PLAIN,
     "features": PLAIN,
     "confidence": PLAIN,
@@ -73,6 +74,16 @@ def modules(source: Path = SOURCE) -> dict[str, Path]:
             parts = parts[:-1]
         files[".".join((PACKAGE, *parts))] = path
     return files
+
+
+def count_lines(*files: str, source: Path = SOURCE) -> int:
+    """Returns the lines of some files together.
+
+    Args:
+        files: relative to `source`.
+        source: folder of the package.
+    """
+    return sum(len((source / file).read_text(encoding="utf-8").splitlines()) for file in files)
 
 
 def import_graph(source: Path = SOURCE) -> dict[str, set[str]]:

@@ -103,6 +103,13 @@ class Results:
         row = about.get("warnings", {}).get(metric)
         return None if row is None else Measured(row["mean"], self._source("default", "plain"))
 
+    def photos(self, metric: str) -> Measured | None:
+        """A metric of `make photos` for `data=clothing`, mean over seeds."""
+        row = self._read("photos.json").get("clothing", {})
+        if metric not in row.get("metrics", {}):
+            return None
+        return Measured(row["metrics"][metric]["mean"], _conditions(row))
+
     def bench(self, name: str, field: str = "value") -> Measured | None:
         """A field of a row of `make bench`."""
         rows = {row["name"]: row for row in read_rows(self.folder / "bench.json")}
@@ -152,6 +159,7 @@ MEASURES: dict[str, Callable[..., Measured | None]] = {
     "accuracy": Results.accuracy,
     "gain": Results.gain,
     "warning": Results.warning,
+    "photos": Results.photos,
     "bench": Results.bench,
     "bench_gap": Results.bench_gap,
     "differences": Results.differences,
@@ -160,6 +168,9 @@ MEASURES: dict[str, Callable[..., Measured | None]] = {
     "private_words": _now(lambda: len(structure.private_words())),
     "largest_class": _now(lambda: structure.class_sizes()[0].lines),
     "largest_file": _now(lambda: structure.file_sizes()[0].lines),
+    "folder_lines": _now(
+        lambda: structure.count_lines("data/image_folder.py", "../../conf/data/folder.yaml")
+    ),
     "guide_files": lambda results, *title: Measured(len(code_of(" ".join(title))), "now"),
     "guide_lines": lambda results, *title: Measured(sum(code_of(" ".join(title)).values()), "now"),
 }

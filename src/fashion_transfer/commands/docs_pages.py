@@ -30,16 +30,21 @@ GROUPS = {
     "callbacks": "Callbacks",
     "logger": "Loggers",
     "paths": "Folders",
+    "recipe": "Recipes of data sets",
     "experiment": "Experiments",
     "debug": "Debugging",
     "hydra": "Hydra",
 }
 """Headings by folder of `conf/`, in the order of the page."""
 
-SHOWN_AS_THEY_ARE = ("experiment", "debug", "hydra")
+SHOWN_AS_THEY_ARE = ("recipe", "experiment", "debug", "hydra")
 """Folders whose files give other values to keys that are explained elsewhere."""
 
-PICTURES = {"results/results.png": "results.png", ".github/gallery.jpg": "gallery.jpg"}
+PICTURES = {
+    "results/results.png": "results.png",
+    ".github/gallery.jpg": "gallery.jpg",
+    ".github/photos.jpg": "photos.jpg",
+}
 """Pictures that the site needs inside `docs/images/`, by where they come from."""
 
 INTRODUCTION = """\
@@ -73,7 +78,9 @@ The syntax is that of [Hydra](https://hydra.cc/docs/1.3/advanced/override_gramma
 LINE = re.compile(
     r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#\s].*?))?(?: +#(?P<comment>.*))?$"
 )
-CHOICE = re.compile(r"^ +- (?P<group>[\w/]+): (?P<option>[\w/]+)(?: +#(?P<comment>.*))?$")
+CHOICE = re.compile(
+    r"^ +- (?:optional )?(?P<group>[\w/]+): (?P<option>[\w/${}]+)(?: +#(?P<comment>.*))?$"
+)
 
 
 class Key(NamedTuple):

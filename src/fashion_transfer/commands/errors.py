@@ -13,7 +13,7 @@ from hydra.errors import (
     OverrideParseException,
 )
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 
@@ -31,7 +31,10 @@ HINTS = {
     "run `make data`, or put": "data.dir=DIR names another folder",
     "name a folder that can be written": "data.dir=DIR",
     "or install Debian's package": "data.dir=DIR names another folder",
+    "name a folder that has the files": "data.dir=PATH",
     "is this another data set": "data=NAME",
+    "name the folder of your photos": "data.dir=PATH",
+    "or let them be skipped": "data.strict=false",
     "set composites=0 and controls=0": "data.synthetic=null",
     "or no synthetic ones": "data.synthetic=null, or images_per_set=0 in evaluate.py",
 }
@@ -57,6 +60,9 @@ def explain(error: BaseException) -> str | None:
         return message
     if isinstance(error, OverrideParseException) and "=" not in error.override:
         return f"{error.override} is no key=value: write a value after it, as in seed=1"
+    if isinstance(error, MissingMandatoryValue):
+        value = "PATH" if str(error.full_key).endswith("dir") else "VALUE"
+        return f"{error.full_key} has no value: give one, as in {error.full_key}={value}"
     # By name: importing Lightning for it would cost every `--help` a second.
     if isinstance(error, _MISTAKES) or type(error).__name__ == "MisconfigurationException":
         return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"

@@ -10,16 +10,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fashion_transfer.commands.build import build_datamodule, data_name
+from fashion_transfer.commands.data_checks import can_check, check_data
 from fashion_transfer.commands.errors import config_keys
 from fashion_transfer.commands.evaluation_report import write_report
-from fashion_transfer.commands.inference import (
-    Track,
-    checkpoint_path,
-    choose_device,
-    load,
-    move,
-    progress_bar,
-)
+from fashion_transfer.commands.inference import checkpoint_path, choose_device, load, move
 from fashion_transfer.commands.provenance import provenance
 from fashion_transfer.commands.run_folders import write_metrics
 from fashion_transfer.confidence import Calibrator
@@ -37,6 +31,7 @@ from fashion_transfer.evaluation.sets import TEST
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.models import Classifier, load_classifier, single_item_metrics
 from fashion_transfer.models.checkpoint import FROM_CHECKPOINT
+from fashion_transfer.progress import ProgressBar, progress_bar
 from fashion_transfer.reporting import print_metrics
 from fashion_transfer.synthetic.images import MAX_ROWS
 
@@ -72,13 +67,13 @@ def evaluate(cfg: DictConfig) -> None:
         datamodule.setup("test")
         sets = evaluation_sets(datamodule, cfg.images_per_set)
     total = sum(map(len, sets.values())) * (1 if reference is None else 2)
-    with progress_bar("evaluating", total) as track:
-        evaluated = _evaluate_sets(classifier, datamodule, sets, track)
+    with progress_bar("evaluating", total) as progress:
+        evaluated = _evaluate_sets(classifier, datamodule, sets, progress)
         metrics = summarise(classifier, evaluated)
         by_reference = None
         if reference is not None:
             move(reference, device)
-            outputs = _evaluate_sets(reference, datamodule, sets, track)
+            outputs = _evaluate_sets(reference, datamodule, sets, progress)
             by_reference = {
                 name: reference_rule(of_set, REFERENCE_THRESHOLD)
                 for name, of_set in outputs.items()
@@ -86,6 +81,8 @@ def evaluate(cfg: DictConfig) -> None:
             metrics |= _reference_metrics(reference, by_reference)
     if cfg.images_per_set:
         write_report(evaluated, by_reference, classifier, sets, folder)
+    if cfg.data_checks and cfg.store and can_check(datamodule):
+        metrics |= check_data(classifier, datamodule, folder)
     everything = {
         **metrics,
         "seconds/evaluate": round(time.perf_counter() - start, 3),
@@ -154,11 +151,11 @@ def _evaluate_sets(
     classifier: Classifier,
     datamodule: ClassificationDataModule,
     sets: Mapping[str, ImageDataset],
-    track: Track,
+    progress: ProgressBar,
 ) -> dict[str, Evaluated]:
     """Sends the images of every set through a classifier, once."""
     return {
-        name: evaluate_set(classifier, track(datamodule.dataloader(dataset)))
+        name: evaluate_set(classifier, progress.track(datamodule.dataloader(dataset)))
         for name, dataset in sets.items()
     }
 

@@ -1,40 +1,19 @@
-"""What evaluate.py and predict.py share: checkpoint, device, and the bar of their loop."""
+"""What evaluate.py and predict.py share: checkpoint and device."""
 
-import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from fashion_transfer.commands.build import read_policy
 from fashion_transfer.commands.errors import check_entries, config_keys
 from fashion_transfer.commands.run_folders import newest_checkpoint
-from fashion_transfer.data import Batch
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import Classifier, load_classifier
 
-log = logging.getLogger(__name__)
-
 BACKBONE_ENTRIES = ("weights", "precision", "compile")
-
-LOG_EVERY = 60.0
-"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
-
-Track = Callable[[Iterable[Batch]], Iterator[Batch]]
-"""Yields the batches of a loader, and moves the bar."""
 
 
 def checkpoint_path(cfg: DictConfig) -> Path:
@@ -90,35 +69,3 @@ def move(classifier: Classifier, device: torch.device) -> str:
     precision = classifier.backbone.to_device(device)
     classifier.to(device)
     return precision
-
-
-@contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Track]:
-    """Shows a bar with the time left on a terminal, else a line in the log now and then.
-
-    Args:
-        title: beside the bar.
-        total: number of images.
-    """
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    bar.disable = not bar.console.is_terminal
-    task = bar.add_task(title, total=total)
-    logged = time.monotonic()
-
-    def track(batches: Iterable[Batch]) -> Iterator[Batch]:
-        nonlocal logged
-        for batch in batches:
-            yield batch
-            bar.advance(task, len(batch))
-            if bar.disable and time.monotonic() - logged >= LOG_EVERY:
-                logged = time.monotonic()
-                log.info("%s: %d of %d images", title, bar.tasks[task].completed, total)
-
-    with bar:
-        yield track

@@ -10,17 +10,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from fashion_transfer.commands.inference import (
-    checkpoint_path,
-    choose_device,
-    load,
-    move,
-    progress_bar,
-)
+from fashion_transfer.commands.inference import checkpoint_path, choose_device, load, move
 from fashion_transfer.confidence import Prediction
 from fashion_transfer.data import Batch, ImageFileDataset, find_images, read_image
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import Classifier
+from fashion_transfer.progress import progress_bar
 from fashion_transfer.reporting import (
     ImagePrediction,
     prediction_gallery,
@@ -88,8 +83,8 @@ def predict_files(
     # Without worker processes, so that the errors are collected in this one.
     loader: DataLoader[Batch] = DataLoader(images, batch_size, collate_fn=_whole_batch)
     predictions: list[Prediction] = []
-    with progress_bar("predicting", len(images)) as track:
-        for batch in track(loader):
+    with progress_bar("predicting", len(images)) as progress:
+        for batch in progress.track(loader):
             predictions += classifier.decide(*classifier.outputs(batch.to(device)))
     return [(p, images.errors.get(position, "")) for position, p in enumerate(predictions)]
 

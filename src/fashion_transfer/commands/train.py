@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
-from fashion_transfer.commands.build import ARGUMENT_NODES, build_datamodule, build_task
+from fashion_transfer.commands.build import ARGUMENT_NODES, build_datamodule, build_task, data_name
 from fashion_transfer.commands.errors import config_keys
 from fashion_transfer.commands.provenance import provenance
 from fashion_transfer.commands.run_folders import run_lock, write_metrics
@@ -23,6 +23,7 @@ from fashion_transfer.data import ClassificationDataModule
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.models import ClassificationTask, read_checkpoint
+from fashion_transfer.models.left_out import left_out, warn_left_out
 from fashion_transfer.reporting import print_metrics
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ def _train(cfg: DictConfig, folder: Path) -> Metrics:
         _fit(task, datamodule, trainer, cfg.ckpt_path)
     best = _best_checkpoint(trainer)
     metrics = _validation_metrics(trainer, best)
-    if cfg.test:
+    metrics |= _calibration(task)
+    if cfg.test and datamodule.test_set:
         with _timed(seconds, "test"):
             metrics |= _test(task, datamodule, trainer, best)
     metrics |= {f"seconds/{name}": round(value, 3) for name, value in seconds.items()}
@@ -141,16 +143,18 @@ def _prepare_data(
         datamodule.setup("fit")
         if cfg.test:
             datamodule.setup("test")
+            if not datamodule.test_set:
+                log.warning(
+                    "data=%s has no test images, so nothing is tested: there will be no metrics "
+                    "test/…",
+                    data_name(),
+                )
     return precision
 
 
 def _go_without_validation(task: ClassificationTask, trainer: L.Trainer) -> None:
     """Has the best checkpoint be that of the last epoch."""
-    if task.auto_threshold:
-        raise FashionTransferError(
-            "policy.threshold=auto is fitted on validation images, and this run has none: give a "
-            "number such as 0.8, or validation images"
-        )
+    warn_left_out(task.classifier, task.auto_threshold)
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and (callback.monitor or "").startswith("val/"):
             log.warning(
@@ -205,6 +209,13 @@ def _validation_metrics(trainer: L.Trainer, best: str | None) -> Metrics:
         return dict(read_checkpoint(best).get("metrics", {}))
     logged = trainer.callback_metrics.items()
     return {name: float(value) for name, value in logged if name.startswith("val/")}
+
+
+def _calibration(task: ClassificationTask) -> Metrics:
+    """Returns the number of validation images, and what they were too few for, if there is any."""
+    names = left_out(task.classifier, task.auto_threshold)
+    images = {"calibration/images": task.classifier.calibrator.num_images}
+    return images | ({"calibration/left_out": ", ".join(names)} if names else {})
 
 
 def _log_hyperparameters(trainer: L.Trainer, cfg: DictConfig, metrics: Metrics) -> None:

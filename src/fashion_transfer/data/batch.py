@@ -12,7 +12,8 @@ from torch import Tensor
 class Images(Protocol):
     """Images by row: a NumPy array, or anything that reads or composes them when asked.
 
-    It may also define `__getitems__(rows) -> list` to give many at once.
+    It may also define `__getitems__(rows) -> list` to give many at once. Of a content-addressed
+    split (see `Split`) the rows are keys.
     """
 
     def __len__(self) -> int: ...
@@ -33,25 +34,34 @@ class Split:
         images: all images of the source; the split may use some of them.
         labels: int64, (N,), of the split's images.
         fingerprint: of the content of `images`: equal where and only where the pixels are.
-            It is part of the key of cached features.
+            It is part of the key of cached features. None: the split is content-addressed.
         rows: int64, (N,), which rows of `images` the split has. By default the first N, in order.
+            In a content-addressed split a row is no position but the key of an image, 0 to
+            2**63 - 1, which its pixels alone determine: `images[key]` is that image, and its
+            features are cached by key, whatever split or folder it comes from.
 
     Raises:
-        ValueError: labels and rows differ in number, or a row is not one of `images`.
+        ValueError: labels and rows differ in number, a row is not one of `images`, or the keys of
+            a content-addressed split are left out or below 0.
     """
 
     name: str
     images: Images
     labels: np.ndarray
-    fingerprint: str
+    fingerprint: str | None
     rows: np.ndarray = field(default_factory=lambda: _ALL)
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels, np.int64)
+        if self.fingerprint is None and self.rows is _ALL:
+            raise ValueError(f"{self.name}: rows must be keys of images without a fingerprint")
         rows = np.arange(len(labels)) if self.rows is _ALL else np.asarray(self.rows, np.int64)
         if len(rows) != len(labels):
             raise ValueError(f"{self.name}: {len(labels)} labels but {len(rows)} rows")
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.images):
+        if self.fingerprint is None:
+            if len(rows) and rows.min() < 0:
+                raise ValueError(f"{self.name}: keys of images must be from 0, got {rows.min()}")
+        elif len(rows) and not 0 <= rows.min() <= rows.max() < len(self.images):
             raise ValueError(
                 f"{self.name}: rows {rows.min()} to {rows.max()} of {len(self.images)} images"
             )

@@ -36,7 +36,7 @@ class Extractor(Protocol):
     def __call__(
         self,
         key: Mapping[str, Any],
-        source_size: int,
+        source_size: int | None,
         rows: np.ndarray,
         inputs: Callable[[np.ndarray, torch.device], Tensor],
         title: str,
@@ -45,7 +45,7 @@ class Extractor(Protocol):
 
         Args:
             key: all that determines the backbone's input, JSON types only.
-            source_size: number of images in the source.
+            source_size: number of images in the source; None: rows are keys of images.
             rows: int64, (N,), the images wanted.
             inputs: gives the backbone's input for some rows, (B, C, S, S) in [0, 1], on a device.
             title: the name of this work on the progress bar.
@@ -147,6 +147,14 @@ class ClassificationDataModule(L.LightningDataModule):
         """Whether training images of several items have a label of their own."""
         return self.synthetic is not None and self.synthetic.multi_item
 
+    @property
+    def class_counts(self) -> list[int]:
+        """Number of training images of each class, synthetic ones included, after `setup`."""
+        assert self.train_set is not None, "setup('fit') comes first"
+        labels = [dataset.split.labels for dataset in (self.train_set, *self.synthetic_sets)]
+        counts = np.bincount(np.concatenate(labels), minlength=len(self.class_names))
+        return [int(count) for count in counts[: len(self.class_names)]]
+
     def setup(self, stage: str | None = None) -> None:
         """Reads the splits of a stage and, given an extractor, computes missing features."""
         if stage in (None, "fit", "validate") and self.train_set is None:
@@ -179,8 +187,9 @@ class ClassificationDataModule(L.LightningDataModule):
             for view in range(1 if views is None else views):
                 title = f"{split.name}, view {view}" if view else split.name
                 inputs = partial(dataset.inputs, view)
-                key, size = dataset.key(view), len(split.images)
-                dataset.features.append(self.extractor(key, size, split.rows, inputs, title))
+                size = None if split.fingerprint is None else len(split.images)
+                features = self.extractor(dataset.key(view), size, split.rows, inputs, title)
+                dataset.features.append(features)
         return dataset
 
     def train_dataloader(self) -> DataLoader[Batch]:

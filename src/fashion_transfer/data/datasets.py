@@ -27,7 +27,7 @@ class CachedFeatures(Protocol):
     batch_field: str
 
     def gather(self, rows: np.ndarray) -> Tensor:
-        """Features by row of the source: float32, (B, D)."""
+        """Features by row of the source, or by key: float32, (B, D)."""
 
 
 class ImageDataset(Dataset[Batch]):
@@ -93,10 +93,12 @@ class ImageDataset(Dataset[Batch]):
     def key(self, view: int) -> dict[str, Any]:
         """All that determines `inputs` of a view, as JSON types; part of the key of its features.
 
-        A clean image does not depend on the augmentation, so its key does not name it.
+        A clean image does not depend on the augmentation, so its key does not name it. All
+        content-addressed splits have one key: what differs between them is the rows.
         """
-        key: dict[str, Any] = {
-            "split": self.split.fingerprint,
+        fingerprint = self.split.fingerprint
+        source = {"content": "pixels"} if fingerprint is None else {"split": fingerprint}
+        key: dict[str, Any] = source | {
             "preparation": f"{self.preparation.name}/{self.preparation.version}",
             "image_size": self.image_size,
             "view": view if self.augmentation else 0,

@@ -26,6 +26,12 @@ MARGIN = 0.07
 SMALLER = 0.92
 """A rotated box is taken if its area is at most this fraction of the upright one's."""
 
+PAD = (124, 116, 104)
+"""Colour of what is added to a photo: ImageNet's mean, which the backbone takes for nothing."""
+
+TOLERANCE = 12
+"""Difference of a pixel from a plain border's colour, per channel, that compression explains."""
+
 ANGLES = np.radians(sorted(range(-42, 43, 3), key=abs))
 """Rotations that are tried, the smallest first; from 45 degrees on, a box lies on another side."""
 
@@ -60,14 +66,15 @@ class FashionMNISTPreparation:
 
 
 class PhotoPreparation:
-    """Leaves a photo as it was taken: colour, whole, any size."""
+    """Shows a photo whole and undistorted: plain borders cropped, padded to a square, in colour."""
 
     name = "photo"
-    version = 1
+    version = 2
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """As `Preparation`; grey images become three equal channels."""
-        return image if len(image) == 3 else np.repeat(image[:1], 3, axis=0)
+        """As `Preparation`; the result is square, and grey images get three equal channels."""
+        colour = image if len(image) == 3 else np.repeat(image[:1], 3, axis=0)
+        return pad_to_square(crop_plain_borders(colour))
 
 
 PREPARATIONS: dict[str, Preparation] = {
@@ -87,6 +94,53 @@ def get_preparation(name: str) -> Preparation:
             "preparation", f"must be one of {', '.join(PREPARATIONS)}, got {name!r}"
         )
     return PREPARATIONS[name]
+
+
+def crop_plain_borders(image: np.ndarray) -> np.ndarray:
+    """Crops borders of one colour, such as the bars of a screenshot or the ground of a collage.
+
+    Args:
+        image: uint8, (C, h, w).
+
+    Returns:
+        uint8, a view of the image; all of it if it is plain from edge to edge.
+    """
+    height, width = image.shape[1:]
+    top, bottom = _plain_lines(image), height - _plain_lines(image[:, ::-1])
+    if top >= bottom:
+        return image
+    sideways = image[:, top:bottom].swapaxes(1, 2)
+    left, right = _plain_lines(sideways), width - _plain_lines(sideways[:, ::-1])
+    return image[:, top:bottom, left:right]
+
+
+def pad_to_square(image: np.ndarray) -> np.ndarray:
+    """Centres an image, uint8, (C, h, w), on a square, (C, s, s), s = max(h, w), filled with `PAD`.
+
+    Without it, resizing to the backbone's square input would stretch the image.
+    """
+    height, width = image.shape[1:]
+    side = max(height, width)
+    if height == width:
+        return image
+    square = np.empty((len(image), side, side), np.uint8)
+    square[:] = np.array(PAD, np.uint8)[: len(image), None, None]
+    top, left = (side - height) // 2, (side - width) // 2
+    square[:, top : top + height, left : left + width] = image
+    return square
+
+
+def _plain_lines(image: np.ndarray) -> int:
+    """Number of lines, from the first on, whose pixels all have the colour of the first line."""
+    colour = np.median(image[:, 0], axis=1).astype(np.int16)[:, None]
+    count, lines = 0, 1
+    while count < image.shape[1]:  # most photos have no border: look at one line, then at more
+        block = image[:, count : count + lines].astype(np.int16)
+        plain = (np.abs(block - colour[:, None]) <= TOLERANCE).all(axis=(0, 2))
+        if not plain.all():
+            return count + int(plain.argmin())
+        count, lines = count + len(plain), 2 * lines
+    return count
 
 
 def align_foreground(image: np.ndarray) -> np.ndarray:

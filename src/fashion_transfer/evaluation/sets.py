@@ -1,13 +1,16 @@
 """The sets of images that warnings are measured on, all from the test split."""
 
+import logging
+
 from fashion_transfer.data import ClassificationDataModule, ImageDataset
-from fashion_transfer.data.preparation import FashionMNISTPreparation
 from fashion_transfer.errors import ArgumentError, FashionTransferError
-from fashion_transfer.synthetic import LAYOUTS, OUT_OF_DISTRIBUTION, composite_split, ood_split
+from fashion_transfer.synthetic import FAMILIES, OUT_OF_DISTRIBUTION, TooFewImagesError
 
 TEST = "test"
 MULTI_ITEM, CONTROL, OOD = "multi_item", "control", "out_of_distribution"
 """First parts of the names of synthetic sets; the second is a layout or an OOD set."""
+
+log = logging.getLogger(__name__)
 
 
 def evaluation_sets(
@@ -17,8 +20,8 @@ def evaluation_sets(
 
     `test` is the test split; `multi_item/LAYOUT` are composites of test images, `control/LAYOUT`
     one item of each as it lies there, `out_of_distribution/NAME` shows none of the classes.
-    Composites need items on a black background, so only a data set with the preparation
-    `fashion_mnist` has the synthetic sets.
+    The preparation of the data set decides which layouts there are (see `synthetic.FAMILIES`). A
+    layout that needs more images than the test split has is left out, and one log line says so.
 
     Args:
         datamodule: after `setup("test")`.
@@ -34,15 +37,27 @@ def evaluation_sets(
         )
     test_set = datamodule.test_set
     if test_set is None:
-        raise FashionTransferError("this data set has no test split: there is nothing to evaluate")
+        raise FashionTransferError(
+            "this data set has no test split, so there is nothing to evaluate: hold images out for "
+            "it, or see val/accuracy in the run's metrics.json"
+        )
     sets = {TEST: test_set}
-    if not images_per_set or datamodule.preparation != FashionMNISTPreparation.name:
+    family = FAMILIES.get(datamodule.preparation)
+    if not images_per_set or family is None:
         return sets
     split = test_set.split
-    for layout in LAYOUTS:
-        for name, control in ((MULTI_ITEM, False), (CONTROL, True)):
-            images = composite_split(split, None, [layout], images_per_set, control)
+    missing = []
+    for layout in family.layouts:
+        try:
+            splits = [family.composites(split, [layout], images_per_set, c) for c in (False, True)]
+        except TooFewImagesError:
+            missing.append(layout)
+            continue
+        for name, images in zip((MULTI_ITEM, CONTROL), splits, strict=True):
             sets[f"{name}/{layout}"] = datamodule.make_dataset(images)
+    if missing:
+        log.warning("left out, as there are too few test images: %s", ", ".join(missing))
     for name in OUT_OF_DISTRIBUTION:
-        sets[f"{OOD}/{name}"] = datamodule.make_dataset(ood_split(name, split, images_per_set))
+        images = family.ood(name, split, images_per_set)
+        sets[f"{OOD}/{name}"] = datamodule.make_dataset(images)
     return sets

@@ -10,9 +10,15 @@ from fashion_transfer.confidence.decision import MULTI_ITEM as MULTI_ITEM_REASON
 from fashion_transfer.evaluation.inference import Evaluated
 from fashion_transfer.evaluation.sets import CONTROL, MULTI_ITEM, OOD, TEST
 from fashion_transfer.models import Classifier, single_item_metrics
-from fashion_transfer.synthetic import HELD_OUT_LAYOUTS, TRAINED_LAYOUTS
+from fashion_transfer.synthetic import FAMILIES
 
 PREFIXES = (MULTI_ITEM, CONTROL, OOD)
+
+GROUPS = {
+    "trained": [layout for family in FAMILIES.values() for layout in family.trained],
+    "held_out": [layout for family in FAMILIES.values() for layout in family.held_out],
+}
+"""Layouts that are averaged, where a data set has them."""
 
 
 def summarise(classifier: Classifier, evaluated: Mapping[str, Evaluated]) -> dict[str, float]:
@@ -46,9 +52,11 @@ def warning_metrics(evaluated: Mapping[str, Evaluated]) -> dict[str, float]:
     controls = [evaluated[name] for name in names[CONTROL]]
     summary = {f"{name}/warned": rate for name, rate in warned.items() if name != TEST}
     for prefix in (MULTI_ITEM, CONTROL):
-        for group, layouts in (("trained", TRAINED_LAYOUTS), ("held_out", HELD_OUT_LAYOUTS)):
-            rates = [warned[f"{prefix}/{layout}"] for layout in layouts]
-            summary[f"{prefix}/{group}/warned"] = statistics.mean(rates)
+        for group, layouts in GROUPS.items():
+            sets = [name for layout in layouts if (name := f"{prefix}/{layout}") in warned]
+            if sets:
+                rate = statistics.mean(warned[name] for name in sets)
+                summary[f"{prefix}/{group}/warned"] = rate
     control_rate = statistics.mean(warned[name] for name in names[CONTROL])
     return summary | {
         "multi_item/reason_multi_item": statistics.mean(

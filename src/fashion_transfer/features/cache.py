@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.features.store import FeatureStore, default_cache_dir, kernel_dir, nodes_in
+from fashion_transfer.features.store import FeatureStore, kernel_dir, nodes_in
+from fashion_transfer.files import default_cache_dir
 
 COLUMNS = ("key", "backbone", "weights", "images", "size", "view", "nodes", "rows", "MB")
 
@@ -61,7 +62,9 @@ def _list(store: FeatureStore) -> None:
 def _describe(key: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     """Returns backbone, weights, images, size and view; blank where the key has no such entry."""
     backbone, images = key.get("backbone", {}), key.get("images", {})
-    if "split" in images:
+    if "content" in images:
+        source = f"{images.get('preparation', '')} by content"
+    elif "split" in images:
         source = " ".join([images.get("preparation", ""), images["split"][:8]])
     else:
         source = "v0.1.0" if "pixels" in images else "unreadable key"

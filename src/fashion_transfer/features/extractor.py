@@ -2,33 +2,22 @@
 
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch import Tensor
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.backbone import Backbone
 from fashion_transfer.features.store import FeatureStore, FeatureTable, kernel_dir
+from fashion_transfer.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
 Inputs = Callable[[np.ndarray, torch.device], Tensor]
 """Rows of a source and a device in; images (B, C, S, S) in [0, 1] on that device out."""
-
-LOG_EVERY = 60.0
-"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
 PASSES_PER_WRITE = 8
 """Passes between two writes: what a killed run loses at most."""
@@ -65,7 +54,7 @@ class Extractor:
     def __call__(
         self,
         key: Mapping[str, Any],
-        source_size: int,
+        source_size: int | None,
         rows: np.ndarray,
         inputs: Inputs,
         title: str = "images",
@@ -74,13 +63,13 @@ class Extractor:
 
         Args:
             key: all that determines the images that reach the backbone, JSON types only.
-            source_size: how many images the source has.
-            rows: which of them are wanted, int64.
+            source_size: how many images the source has; None: they are content-addressed.
+            rows: which of them are wanted, int64; the keys of content-addressed images.
             inputs: gives the images of some rows, on a device.
             title: what to call the images on the progress bar.
 
         Raises:
-            FashionTransferError: the features cannot be written, or are not finite.
+            FashionTransferError: the features cannot be written, are too many, or are not finite.
         """
         engine = self.backbone.engine
         engine.to_device(self.device)
@@ -96,7 +85,9 @@ class Extractor:
                 self._fill(table, table.missing(rows), inputs, image_size, title)
         return table
 
-    def _table(self, key: Mapping[str, Any], source_size: int, image_size: int) -> FeatureTable:
+    def _table(
+        self, key: Mapping[str, Any], source_size: int | None, image_size: int
+    ) -> FeatureTable:
         # Each node is a file of its own, and a renamed file of weights is the same weights.
         excluded = ("pool", "unfreeze_last", "weights")
         identity = {k: v for k, v in self.backbone.identity.items() if k not in excluded}
@@ -120,7 +111,7 @@ class Extractor:
             return
         self._announce(table, len(rows), title)
         size = self.backbone.pass_size(image_size)
-        with _ProgressBar(title, len(rows)) as progress:
+        with progress_bar(title, len(rows)) as progress:
             for block in _split(rows, size * PASSES_PER_WRITE):
                 passes: list[dict[str, Tensor]] = []
                 for part in _split(block, size):
@@ -130,7 +121,6 @@ class Extractor:
                 _check_finite(features)
                 table.write(block, features)
                 self.computed += len(block)
-                progress.log()
 
     def _announce(self, table: FeatureTable, count: int, title: str) -> None:
         size = 2 * count * sum(table.widths.values())  # float16
@@ -141,41 +131,6 @@ class Extractor:
                 f"of {MAX_BYTES / 1e9:.0f} GB: use fewer images or views, or a smaller image size"
             )
         log.info("computing the features of %d %s (%.0f MB on disk)", count, title, size / 1e6)
-
-
-class _ProgressBar:
-    """A bar on a terminal, and now and then a line in the log where there is none."""
-
-    def __init__(self, title: str, total: int) -> None:
-        self.title = title
-        self.total = total
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self.task = self.bar.add_task(title, total=total)
-        self.logged = time.monotonic()
-
-    def __enter__(self) -> "_ProgressBar":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.stop()
-
-    def advance(self, count: int) -> None:
-        self.bar.advance(self.task, count)
-
-    def log(self) -> None:
-        if self.bar.console.is_terminal or time.monotonic() - self.logged < LOG_EVERY:
-            return
-        self.logged = time.monotonic()
-        task = self.bar.tasks[self.task]
-        minutes = (task.time_remaining or 0) / 60
-        log.info("%s: %d of %d, %.0f min left", self.title, task.completed, self.total, minutes)
 
 
 def _split(rows: np.ndarray, size: int) -> list[np.ndarray]:

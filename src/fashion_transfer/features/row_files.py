@@ -11,9 +11,14 @@ import numpy as np
 from fashion_transfer.files import atomic_path
 
 
-def checksum(row: np.ndarray) -> int:
-    """Returns the checksum of a row, above 0."""
-    return zlib.crc32(row.tobytes()) or 1  # 0 stands for no row
+def checksum(row: np.ndarray, owner: bytes = b"") -> int:
+    """Returns the checksum of a row, above 0.
+
+    Args:
+        row: the numbers.
+        owner: whose row it is, where the row's place alone does not determine that.
+    """
+    return zlib.crc32(row.tobytes(), zlib.crc32(owner)) or 1  # 0 stands for no row
 
 
 def open_rows(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray | None:
@@ -60,10 +65,19 @@ def write_rows(path: Path, size: int, rows: np.ndarray, values: np.ndarray) -> N
         offset = len(_header(shape, values.dtype))
         for row, value in zip(rows.tolist(), values, strict=True):
             data = value.tobytes()
-            if os.pwrite(descriptor, data, offset + row * len(data)) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write_at(descriptor, data, offset + row * len(data))
     finally:
         os.close(descriptor)
+
+
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Writes all of some bytes at a place of an open file.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
+    if os.pwrite(descriptor, data, offset) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from fashion_transfer.confidence import check_fraction
+from fashion_transfer.confidence import MIN_IMAGES, check_fraction
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.features import Backbone
 from fashion_transfer.features.weights import is_file_name, read_tensors
@@ -68,6 +68,7 @@ def describe(
         "preparation_version": classifier.preparation.version,
         "threshold": classifier.threshold,
         "validation": classifier.calibrator.validation,
+        "validation_images": classifier.calibrator.num_images,
         "precision": str(next(backbone.parameters()).dtype).removeprefix("torch."),
         "compiled": backbone.compiles(classifier.image_size),
     }
@@ -102,6 +103,8 @@ def restore(checkpoint: dict[str, Any], classifier: Classifier) -> None:
                 f"the checkpoint was trained with {name} {described[name]}, here it is {value}: "
                 "load it with the same"
             )
+    # Not in every checkpoint of this format.
+    classifier.calibrator.num_images = int(described.get("validation_images", 0))
     frozen = classifier.backbone.state_dict().items()
     checkpoint["state_dict"] |= {f"{FROZEN}{name}": tensor for name, tensor in frozen}
 
@@ -202,9 +205,11 @@ def load_classifier(
             classifier.preparation.version,
         )
     if threshold == "auto" and not validation:
+        images = classifier.calibrator.num_images
+        too_few = f"with {images} validation images, under {MIN_IMAGES}"
         raise FashionTransferError(
-            f"{path} was trained without validation, so threshold=auto cannot be fitted: give a "
-            "number, such as 0.8"
+            f"{path} was trained {too_few if images else 'without validation'}, so threshold=auto "
+            "cannot be fitted: give a number, such as 0.8"
         )
     if threshold == "auto":
         classifier.fit_threshold(threshold_target)

@@ -78,6 +78,11 @@ def build_schedule(
         arguments["max_lr"] = [group["lr"] for group in optimizer.param_groups]
     try:
         return make(optimizer, **arguments)
+    except ZeroDivisionError as error:  # OneCycleLR whose rate would rise for exactly one step
+        given = ", ".join(f"{name} {value}" for name, value in arguments.items())
+        raise ArgumentError(
+            "scheduler", f"cannot be built with {given}: give another pct_start or max_epochs"
+        ) from error
     except (TypeError, ValueError) as error:
         given = f" with {', '.join(arguments)}" if arguments else ""
         raise ArgumentError("scheduler", f"cannot be built{given}: {error}") from error

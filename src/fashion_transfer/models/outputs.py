@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from fashion_transfer.confidence import metrics
@@ -61,6 +62,24 @@ class OutputCollector(Metric):
         return Outputs(logits, ood_score.reshape(-1), labels.reshape(-1))
 
 
+class MacroAccuracy(MulticlassAccuracy):
+    """The mean of the accuracies of the classes, those without an image left out.
+
+    That of torchmetrics counts such a class as 0 once it is predicted.
+
+    Args:
+        num_classes: C.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes, average="none")
+
+    def compute(self) -> Tensor:
+        """A scalar of the images so far."""
+        hits, misses = (torch.as_tensor(state) for state in (self.tp, self.fn))
+        return _mean_of_classes(super().compute(), hits + misses)
+
+
 class Measured(NamedTuple):
     """What a metric is computed from, for images of one item each.
 
@@ -79,13 +98,24 @@ class Measured(NamedTuple):
     accepted: Tensor
 
 
-def _accuracy(average: Any) -> Callable[[Measured], Tensor]:
-    def compute(m: Measured) -> Tensor:
-        classes = m.logits.shape[1]
-        value: Tensor = multiclass_accuracy(m.logits, m.labels, classes, average=average)
-        return value
+def _accuracy(m: Measured, average: Any = "micro") -> Tensor:
+    value: Tensor = multiclass_accuracy(m.logits, m.labels, m.logits.shape[1], average=average)
+    return value
 
-    return compute
+
+def _image_counts(m: Measured) -> Tensor:
+    """Images per class, int64, (C,)."""
+    return m.labels.bincount(minlength=m.logits.shape[1])
+
+
+def _mean_of_classes(accuracy: Tensor, image_counts: Tensor) -> Tensor:
+    """The mean of accuracies per class, (C,), over the classes with images."""
+    there = (image_counts > 0).to(accuracy)
+    return (there * accuracy / there.sum()).sum()
+
+
+def _macro_accuracy(m: Measured) -> Tensor:
+    return _mean_of_classes(_accuracy(m, "none"), _image_counts(m))
 
 
 def _aurc(m: Measured) -> float:
@@ -93,8 +123,8 @@ def _aurc(m: Measured) -> float:
 
 
 METRICS: dict[str, Callable[[Measured], Tensor | float]] = {
-    "accuracy": _accuracy("micro"),
-    "macro_accuracy": _accuracy("macro"),
+    "accuracy": _accuracy,
+    "macro_accuracy": _macro_accuracy,
     "ece": lambda m: metrics.ece(m.probabilities, m.labels),
     "adaptive_ece": lambda m: metrics.adaptive_ece(m.probabilities, m.labels),
     "nll": lambda m: metrics.nll(m.probabilities, m.labels),
@@ -114,9 +144,9 @@ def single_item_metrics(
 ) -> dict[str, float]:
     """Metrics of single-item images that nothing was fitted on, by name.
 
-    Beside `METRICS`: `loss` (cross-entropy of the uncalibrated logits), `accuracy/<class>`,
-    `selective_accuracy` (of the predictions without a warning, if there are any), and the
-    temperature and threshold they were computed with.
+    Beside `METRICS`: `loss` (cross-entropy of the uncalibrated logits), `accuracy/<class>` (where
+    there are images of it, see `class_keys`), `selective_accuracy` (of the predictions without a
+    warning, if there are any), and the temperature and threshold they were computed with.
 
     Args:
         outputs: of the classifier.
@@ -137,12 +167,29 @@ def single_item_metrics(
     )
     values = {"loss": float(F.cross_entropy(outputs.logits, outputs.labels))}
     values |= {name: float(compute(measured)) for name, compute in METRICS.items()}
-    per_class = _accuracy("none")(measured)
-    for name, value in zip(class_names, per_class.tolist(), strict=True):
-        values[f"accuracy/{slug(name)}"] = value
+    per_class = zip(_accuracy(measured, "none").tolist(), _image_counts(measured), strict=True)
+    for name, (accuracy, images) in zip(class_keys(class_names), per_class, strict=True):
+        if images:
+            values[f"accuracy/{name}"] = accuracy
     if without_warning.any():
         values["selective_accuracy"] = metrics.selective_accuracy(correct.cpu(), without_warning)
     return values | {"temperature": float(calibrator.temperature), "threshold": threshold}
+
+
+def class_keys(class_names: Sequence[str]) -> list[str]:
+    """A key for each class, by label: its slug, with a number where an earlier class has the same.
+
+    Args:
+        class_names: by label.
+    """
+    keys: list[str] = []
+    for name in class_names:
+        key, number = slug(name), 1
+        while key in keys:
+            number += 1
+            key = f"{slug(name)}_{number}"
+        keys.append(key)
+    return keys
 
 
 def slug(name: str) -> str:

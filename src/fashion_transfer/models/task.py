@@ -17,6 +17,8 @@ from fashion_transfer.data.batch import Batch
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.models import checkpoint as checkpoints
 from fashion_transfer.models.classifier import Classifier, check_threshold_target
+from fashion_transfer.models.left_out import warn_left_out
+from fashion_transfer.models.losses import balanced_weights, cross_entropy
 from fashion_transfer.models.mixup import mix
 from fashion_transfer.models.optimization import (
     build_optimizer,
@@ -25,7 +27,7 @@ from fashion_transfer.models.optimization import (
     hyperparameters,
     set_hyperparameters,
 )
-from fashion_transfer.models.outputs import OutputCollector, single_item_metrics
+from fashion_transfer.models.outputs import MacroAccuracy, OutputCollector, single_item_metrics
 
 ADAMW = partial(torch.optim.AdamW, lr=0.001, weight_decay=3.0)
 ONE_CYCLE = partial(torch.optim.lr_scheduler.OneCycleLR, pct_start=0.3)
@@ -87,7 +89,7 @@ class ClassificationTask(EvaluationTask):
     """Trains the head of a classifier, and the trainable stage of its backbone if it has one.
 
     After each validation in training, temperature, out-of-distribution limit and, if asked for,
-    the threshold are fitted.
+    the threshold are fitted, if the validation images are enough (see `models.left_out`).
 
     Args:
         classifier: what is trained. Its backbone stays frozen.
@@ -96,9 +98,11 @@ class ClassificationTask(EvaluationTask):
         scheduler: see `models.optimization.build_schedule`; None: a constant rate.
         label_smoothing: of the training loss, 0 to under 1.
         mixup: alpha of the mixup of features (see `models.mixup.mix`); 0: none.
+        class_weights: "balanced": each class has the same weight in the training loss, however
+            many images it has (see `models.losses.balanced_weights`); None: each image has.
         trainable_stage_lr: learning rate of the trainable stage; None: a tenth of the head's.
         threshold: confidence under which predictions carry a warning, or "auto": after each
-            validation, what `fit_threshold` gives.
+            validation, what `fit_threshold` gives; that of the classifier until then.
         threshold_target: options of `fit_threshold`.
         seed: with the epoch, determines the randomness of training (dropout, mixup).
 
@@ -113,6 +117,7 @@ class ClassificationTask(EvaluationTask):
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler] | None = ONE_CYCLE,
         label_smoothing: float = 0.0,
         mixup: float = 1.0,
+        class_weights: Literal["balanced"] | None = None,
         trainable_stage_lr: float | None = None,
         threshold: float | Literal["auto"] = 0.8,
         threshold_target: Mapping[str, Any] | None = None,
@@ -124,10 +129,17 @@ class ClassificationTask(EvaluationTask):
         for name, value in (("mixup", mixup), ("trainable_stage_lr", trainable_stage_lr)):
             if value is not None and not _number(name, value) >= 0:
                 raise ArgumentError(name, f"must not be negative, got {value}")
+        if class_weights not in (None, "balanced"):
+            raise ArgumentError(
+                "class_weights", f"must be 'balanced', or None for none, got {class_weights!r}"
+            )
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.label_smoothing = label_smoothing
         self.mixup = mixup
+        self.class_weights = class_weights
+        self.label_weights: Tensor | None = None
+        self._warned = False
         self.trainable_stage_lr = trainable_stage_lr
         self.auto_threshold = threshold == "auto"
         self.threshold_target = dict(threshold_target or {})
@@ -146,7 +158,7 @@ class ClassificationTask(EvaluationTask):
         self.val_metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(classes, average="micro"),
-                "macro_accuracy": MulticlassAccuracy(classes, average="macro"),
+                "macro_accuracy": MacroAccuracy(classes),
             },
             prefix="val/",
         )
@@ -167,18 +179,21 @@ class ClassificationTask(EvaluationTask):
         }
 
     def on_fit_start(self) -> None:
-        """Standardises by the training images, unless a resumed run brought the statistics."""
-        standardise = self.classifier.standardise
-        if standardise is None or standardise.fitted:
-            return
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if datamodule is None:
-            raise FashionTransferError(
-                "standardising needs the features of the training images: give trainer.fit a "
-                "datamodule, or build the classifier with standardise=False"
+        """Weighs the classes, and standardises unless a resumed run brought the statistics."""
+        classifier = self.classifier
+        if self.class_weights is not None:
+            datamodule = self._datamodule(
+                "class_weights needs the labels of the training images", "leave class_weights out"
             )
-        loader = datamodule.clean_dataloader()
-        self.classifier.fit_standardise(batch.to(self.device) for batch in loader)
+            weights = balanced_weights(datamodule.class_counts) + [1.0] * classifier.multi_item
+            self.label_weights = torch.tensor(weights, device=self.device)
+        if classifier.standardise is not None and not classifier.standardise.fitted:
+            datamodule = self._datamodule(
+                "standardising needs the features of the training images",
+                "build the classifier with standardise=False",
+            )
+            loader = datamodule.clean_dataloader()
+            classifier.fit_standardise(batch.to(self.device) for batch in loader)
 
     def on_train_start(self) -> None:
         """Checks that what a checkpoint restored fits this run's schedule and rates."""
@@ -239,6 +254,7 @@ class ClassificationTask(EvaluationTask):
         if self.trainer.state.fn != TrainerFn.FITTING or self.trainer.sanity_checking:
             return
         classifier.calibrator.fit(outputs.logits, outputs.labels, outputs.ood_score)
+        self._warned = self._warned or warn_left_out(classifier, self.auto_threshold)
         if not self.auto_threshold or not classifier.calibrator.validation:
             return
         try:
@@ -254,8 +270,14 @@ class ClassificationTask(EvaluationTask):
         if self.auto_threshold:
             self.classifier.threshold = checkpoint["classifier"]["threshold"]
 
+    def _datamodule(self, need: str, remedy: str) -> Any:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            raise FashionTransferError(f"{need}: give trainer.fit a datamodule, or {remedy}")
+        return datamodule
+
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return cross_entropy(logits, labels, self.label_smoothing, self.label_weights)
 
 
 def _number(name: str, value: float) -> float:

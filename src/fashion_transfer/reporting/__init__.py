@@ -6,7 +6,11 @@ from fashion_transfer.reporting.figures import (
     risk_coverage_figure,
 )
 from fashion_transfer.reporting.gallery import prediction_gallery
-from fashion_transfer.reporting.image_sheets import evaluation_sets_sheet, mistakes_sheet
+from fashion_transfer.reporting.image_sheets import (
+    evaluation_sets_sheet,
+    label_issues_sheet,
+    mistakes_sheet,
+)
 from fashion_transfer.reporting.plotting import save_figure
 from fashion_transfer.reporting.results import (
     CostPoint,
@@ -33,6 +37,7 @@ __all__ = [
     "WarningRow",
     "confidence_histograms",
     "evaluation_sets_sheet",
+    "label_issues_sheet",
     "mistakes_sheet",
     "prediction_gallery",
     "print_metrics",

@@ -1,4 +1,4 @@
-"""Sheets of images with captions: mistakes, and examples of every evaluation set."""
+"""Sheets of images with captions: mistakes, doubtful labels, examples of evaluation sets."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -71,13 +71,43 @@ def mistakes_sheet(
     shown = mistakes[:MAX_MISTAKES]
     captions = [f"{predicted_labels[i]} {values[i]:.0%}\ntrue: {true_labels[i]}" for i in shown]
     pictures = [as_picture(images[i]) for i in shown]
-    rows = [
-        _Row("", pictures[start : start + COLUMNS], captions[start : start + COLUMNS])
-        for start in range(0, len(shown), COLUMNS)
-    ]
     chosen = "The" if len(mistakes) <= MAX_MISTAKES else f"The {MAX_MISTAKES} most confident of"
     title = f"{chosen} {len(mistakes):,} mistakes in {len(images):,} predictions"
-    return _sheet(rows, title if mistakes else "No mistakes")
+    return _sheet(_rows(pictures, captions), title if mistakes else "No mistakes")
+
+
+def label_issues_sheet(
+    images: Images,
+    labels: Sequence[str],
+    suggested_labels: Sequence[str],
+    probabilities: Values,
+    total: int,
+) -> "Figure":
+    """Draws images whose label is probably wrong, captioned with it and with a better one.
+
+    Args:
+        images: the N clearest.
+        labels: N.
+        suggested_labels: N.
+        probabilities: of the suggested labels, (N,), 0 to 1.
+        total: how many images there are of which these are the clearest.
+
+    Raises:
+        FashionTransferError: the lengths differ.
+    """
+    values = as_array(probabilities, float)
+    if len({len(images), len(labels), len(suggested_labels), len(values)}) > 1:
+        raise FashionTransferError(
+            f"there are {len(images)} images, {len(labels)} labels, {len(suggested_labels)} "
+            f"suggested labels and {len(values)} probabilities: give one of each per image"
+        )
+    captions = [
+        f"label: {label}\n{suggested}? {value:.0%}"
+        for label, suggested, value in zip(labels, suggested_labels, values, strict=True)
+    ]
+    pictures = [as_picture(images[i]) for i in range(len(images))]
+    chosen = "The" if len(images) == total else f"The {len(images)} clearest of"
+    return _sheet(_rows(pictures, captions), f"{chosen} {total:,} probably mislabelled images")
 
 
 def evaluation_sets_sheet(
@@ -108,6 +138,14 @@ def _caption(prediction: Prediction) -> str:
     if prediction.warning:
         return f"{WARNING_SIGN} {prediction.reason}"
     return f"{prediction.label} {prediction.confidence:.0%}"
+
+
+def _rows(pictures: Sequence[Array], captions: Sequence[str]) -> list[_Row]:
+    """Rows without a name, each but the last one full."""
+    return [
+        _Row("", list(pictures[start : start + COLUMNS]), list(captions[start : start + COLUMNS]))
+        for start in range(0, len(pictures), COLUMNS)
+    ]
 
 
 def _sheet(rows: Sequence[_Row], title: str) -> "Figure":

@@ -1,15 +1,20 @@
 """Synthetic images: composites, their controls, and out-of-distribution images."""
 
+from fashion_transfer.synthetic.collages import CollageExposure, collage_split, photo_ood_split
 from fashion_transfer.synthetic.composites import (
     Composites,
     TooFewImagesError,
     compose,
     composite_items,
 )
+from fashion_transfer.synthetic.families import FAMILIES, Family
 from fashion_transfer.synthetic.images import CompositeImages, OODImages
 from fashion_transfer.synthetic.layouts import (
+    COLLAGE_LAYOUTS,
+    HELD_OUT_COLLAGES,
     HELD_OUT_LAYOUTS,
     LAYOUTS,
+    TRAINED_COLLAGES,
     TRAINED_LAYOUTS,
     Layout,
 )
@@ -22,20 +27,28 @@ from fashion_transfer.synthetic.splits import (
 )
 
 __all__ = [
+    "COLLAGE_LAYOUTS",
+    "FAMILIES",
+    "HELD_OUT_COLLAGES",
     "HELD_OUT_LAYOUTS",
     "LAYOUTS",
     "OUT_OF_DISTRIBUTION",
+    "TRAINED_COLLAGES",
     "TRAINED_LAYOUTS",
+    "CollageExposure",
     "CompositeImages",
     "Composites",
     "Exposure",
+    "Family",
     "Layout",
     "OODImages",
     "TooFewImagesError",
+    "collage_split",
     "compose",
     "composite_items",
     "composite_split",
     "ood_images",
     "ood_split",
+    "photo_ood_split",
     "visible_fractions",
 ]

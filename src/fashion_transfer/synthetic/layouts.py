@@ -64,3 +64,35 @@ HELD_OUT_LAYOUTS = ("diagonal", "same_stacked", "crossed", "unequal", "row_of_th
 
 TRAINED_LAYOUTS = tuple(name for name in LAYOUTS if name not in HELD_OUT_LAYOUTS)
 """Layouts of the composites and controls that a classifier is trained on."""
+
+COLLAGE_LAYOUTS: dict[str, Layout] = {
+    "two_columns": Layout(448, grid(2), "different", rotation=0),
+    "two_rows": Layout(448, grid(1, 2), "different", rotation=0),
+    "two_overlapping": Layout(448, grid(1) * 2, "different", (0.55, 0.75), 15),
+    "one_large_two_small": Layout(
+        448,
+        ((0, 0, 2 / 3, 1), (2 / 3, 0, 1, 0.5), (2 / 3, 0.5, 1, 1)),
+        "any",
+        (0.85, 1.0),
+        0,
+    ),
+    "pile_of_three": Layout(448, grid(1) * 3, "any", (0.45, 0.65), 20),
+    "same_two_columns": Layout(448, grid(2), "same", rotation=0),
+    "three_of_four": Layout(448, grid(2, 2)[:3], "any", (0.7, 1.0), 0),
+    "two_scattered": Layout(448, grid(1) * 2, "any", (0.35, 0.55), 5),
+    "four_quarters": Layout(448, grid(2, 2), "any", (0.8, 1.0), 0),
+    "three_columns": Layout(448, grid(3), "different", (0.85, 1.0), 0),
+    "inset": Layout(448, (*grid(1), (0.54, 0.54, 0.98, 0.98)), "different", (0.69, 1.0), 0),
+    "two_diagonal": Layout(448, grid(2, 2)[::3], "different", (0.8, 1.0), 0),
+    "pile_of_four": Layout(448, grid(1) * 4, "any", (0.4, 0.6), 30),
+}
+"""Layouts of collages, which are composites of photos; no name is in `LAYOUTS` too.
+
+Between cells that do not overlap there is a gap. A cell that holds another is filled by its photo.
+"""
+
+HELD_OUT_COLLAGES = ("four_quarters", "three_columns", "inset", "two_diagonal", "pile_of_four")
+"""Layouts of collages for evaluation only."""
+
+TRAINED_COLLAGES = tuple(name for name in COLLAGE_LAYOUTS if name not in HELD_OUT_COLLAGES)
+"""Layouts of the collages and their controls that a classifier is trained on."""

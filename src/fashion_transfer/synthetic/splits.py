@@ -46,7 +46,7 @@ def composite_split(
         TooFewImagesError: too few classes or images per class for a layout.
         FashionTransferError: the source's images are in colour, not square or of different sizes.
     """
-    _check_count(count)
+    check_count(count)
     if not layouts:
         raise ArgumentError("layouts", "must name at least one layout, got none")
     chosen = np.asarray(split.rows if rows is None else rows, np.int64)
@@ -92,8 +92,8 @@ def ood_split(name: str, split: Split, count: int) -> Split:
         raise ArgumentError(
             "name", f"must be one of {', '.join(OUT_OF_DISTRIBUTION)}, got {name!r}"
         )
-    _check_count(count)
-    source: dict[str, str] = {}
+    check_count(count)
+    source: dict[str, Any] = {}
     images = None
     if name == "shuffled_patches":
         images = _grey_images(split, split.rows)
@@ -176,7 +176,12 @@ class Exposure:
         return np.sort(np.concatenate(first))
 
 
-def _check_count(count: int) -> None:
+def check_count(count: int) -> None:
+    """Checks the number of images of a split.
+
+    Raises:
+        ArgumentError: it is not possible.
+    """
     if not 0 <= count <= MAX_ROWS:
         raise ArgumentError("count", f"must be 0 to {MAX_ROWS}, got {count}")
 
