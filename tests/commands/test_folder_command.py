@@ -130,3 +130,9 @@ def test_unreadable_photo_names_the_key_that_skips_it(run, settings, tmp_path):
     message = run("train.py", *arguments).mistake()
     assert "circle/0.png (not an image that can be read)" in message
     assert message.endswith("or let them be skipped (data.strict=false)")
+
+
+def test_option_of_another_data_set_is_named(run, settings, folder, tmp_path):
+    arguments = settings(tmp_path, f"data.dir={folder}", "+data.selection=first")
+    message = run("train.py", *arguments).mistake()
+    assert message.startswith("data.selection is no option of ImageFolderDataModule")

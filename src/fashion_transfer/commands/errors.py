@@ -55,6 +55,8 @@ def explain(error: BaseException) -> str | None:
             return with_hint(_one_line(cause))
         if isinstance(cause, InstantiationException):
             node = _full_key(cause)
+            if message := _unknown_argument(cause, node):
+                return message
         cause = cause.__cause__
     if message := _unknown_option(error) or _unknown_key(error):
         return message
@@ -119,6 +121,16 @@ def _unknown_option(error: BaseException) -> str | None:
         return None
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     return f"there is no {group}={option}: use one of {', '.join(error.options)}"
+
+
+def _unknown_argument(error: InstantiationException, node: str) -> str | None:
+    """Returns the message for a key that what is built from a node does not take, else None."""
+    pattern = r"target '(\S+)':.*unexpected keyword argument '(\w+)'"
+    match = re.search(pattern, str(error), re.DOTALL)
+    if match is None:
+        return None
+    target = match[1].rpartition(".")[2]
+    return f"{node}.{match[2]} is no option of {target}: leave it out, or choose another {node}"
 
 
 def _unknown_key(error: BaseException) -> str | None:

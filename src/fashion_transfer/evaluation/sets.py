@@ -25,7 +25,8 @@ def evaluation_sets(
 
     Args:
         datamodule: after `setup("test")`.
-        images_per_set: size of each synthetic set; 0: the test split alone.
+        images_per_set: size of each synthetic set, at most that of the test split; 0: only the
+            latter.
 
     Raises:
         ArgumentError: the size is not possible.
@@ -45,11 +46,11 @@ def evaluation_sets(
     family = FAMILIES.get(datamodule.preparation)
     if not images_per_set or family is None:
         return sets
-    split = test_set.split
+    split, size = test_set.split, min(images_per_set, len(test_set))
     missing = []
     for layout in family.layouts:
         try:
-            splits = [family.composites(split, [layout], images_per_set, c) for c in (False, True)]
+            splits = [family.composites(split, [layout], size, c) for c in (False, True)]
         except TooFewImagesError:
             missing.append(layout)
             continue
@@ -58,6 +59,6 @@ def evaluation_sets(
     if missing:
         log.warning("left out, as there are too few test images: %s", ", ".join(missing))
     for name in OUT_OF_DISTRIBUTION:
-        images = family.ood(name, split, images_per_set)
+        images = family.ood(name, split, size)
         sets[f"{OOD}/{name}"] = datamodule.make_dataset(images)
     return sets
