@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from photos_in_memory import Photos
 
 from fashion_transfer.data.batch import Split
 from fashion_transfer.synthetic import composites, placement
@@ -60,16 +61,6 @@ def may_hide(monkeypatch):
     """Lets items hide others entirely."""
     for module in (composites, placement):
         monkeypatch.setattr(module, "MIN_VISIBLE", 0)
-
-
-class Photos(dict):
-    """Photos by content key, uint8, (1 or 3, h, w); counts how often one is read."""
-
-    reads = 0
-
-    def __getitem__(self, key):
-        self.reads += 1
-        return super().__getitem__(int(key))
 
 
 @pytest.fixture
