@@ -1,13 +1,15 @@
 """Files that are written whole or not at all, and downloads that are checked."""
 
+import csv
 import os
 import secrets
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 
 from fashion_transfer.errors import FashionTransferError
@@ -46,6 +48,24 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a CSV file in UTF-8, whole or not at all.
+
+    Args:
+        path: of the file. Its folder must exist.
+        header: a name per column.
+        rows: the cells of each row, as many as there are names.
+    """
+    with (
+        atomic_path(path) as temporary,
+        # A file name can be any bytes; they are written as they are.
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def download(url: str, path: str | Path, known_hash: str | None = None, retries: int = 1) -> None:

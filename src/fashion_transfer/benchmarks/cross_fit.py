@@ -25,8 +25,7 @@ from fashion_transfer.benchmarks.cross_validate import (
     train_on_list,
     write_list,
 )
-from fashion_transfer.benchmarks.machine import BEST, conditions, log_progress
-from fashion_transfer.benchmarks.machine import quoted as quote
+from fashion_transfer.benchmarks.machine import BEST, conditions, log_progress, quoted
 from fashion_transfer.confidence import metrics
 from fashion_transfer.confidence.decision import MULTI_ITEM as MULTI_ITEM_REASON
 from fashion_transfer.data import ImageFolderDataModule
@@ -67,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     folds, seeds = chosen.folds, chosen.seeds
     name = chosen.name or (chosen.data if folds is None else f"{chosen.data}_{folds}_folds")
-    weights = [f"model.backbone.weights={quote(chosen.weights)}"] if chosen.weights else []
+    weights = [f"model.backbone.weights={quoted(chosen.weights)}"] if chosen.weights else []
     overrides = [f"data={chosen.data}", *weights, *chosen.override]
     row: dict[str, Any]
     try:

@@ -3,7 +3,6 @@
 Its folds are of the training photos alone: no photo of validation or test is read.
 """
 
-import csv
 import hashlib
 import json
 import math
@@ -17,15 +16,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fashion_transfer.benchmarks.machine import METRICS, QUIET, execute, log_progress
-from fashion_transfer.benchmarks.machine import quoted as quote
+from fashion_transfer.benchmarks.machine import METRICS, QUIET, execute, log_progress, quoted
 from fashion_transfer.data import Split
 from fashion_transfer.data.folder_listing import Listing, list_photos
 from fashion_transfer.data.photo_index import index_photos
 from fashion_transfer.data.photo_splits import readable_photos, split_photos
 from fashion_transfer.data.photos import Photos
 from fashion_transfer.errors import ArgumentError, FashionTransferError
-from fashion_transfer.files import atomic_path
+from fashion_transfer.files import write_csv
 
 NAMES = ("accuracy", "macro_accuracy", "loss")
 """The metrics of a fold, `val/NAME` in its run."""
@@ -136,8 +134,7 @@ def photo_rows(
 def write_list(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:
     """Writes a CSV file that is a data set: path, label and split of each photo."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("path", "label", "split"), *rows])
+    write_csv(path, ("path", "label", "split"), rows)
 
 
 def train_on_list(listed: Path, run: Path, overrides: Sequence[str], seed: int) -> None:
@@ -153,9 +150,9 @@ def train_on_list(listed: Path, run: Path, overrides: Sequence[str], seed: int) 
         FashionTransferError: the run failed.
     """
     run.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "train.py", *overrides, f"data.dir={quote(listed.resolve())}"]
+    command = [sys.executable, "train.py", *overrides, f"data.dir={quoted(listed.resolve())}"]
     command += [f"seed={seed}", "test=false", "logger=none", *QUIET]
-    command += [f"hydra.run.dir={quote(run.resolve())}"]
+    command += [f"hydra.run.dir={quoted(run.resolve())}"]
     execute(command, run / "output.txt")
 
 

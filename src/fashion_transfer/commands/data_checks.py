@@ -3,7 +3,6 @@
 They only report: nothing is trained on, chosen or removed by what they name.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from fashion_transfer.evaluation import (
     near_duplicate_photos,
     principal_components,
 )
-from fashion_transfer.files import atomic_path
+from fashion_transfer.files import write_csv
 from fashion_transfer.models import Classifier
 from fashion_transfer.reporting import label_issues_sheet, save_figure
 from fashion_transfer.reporting.tables import printable
@@ -125,7 +124,7 @@ def _report_near_duplicates(near: Sequence[NearDuplicate], photos: _Photos, fold
     header = ("path", "split", "label", "other path", "other split", "other label", "similarity")
     rows = [(*photos[a], *photos[b], f"{similarity:.4f}") for a, b, similarity in near]
     path = folder / f"{NEAR_DUPLICATES}.csv"
-    _write_csv(path, header, rows)
+    write_csv(path, header, rows)
     examples = [f"{photos[a]} of {photos[b]}" for a, b, _ in near[:PRINTED]]
     _print("near-duplicates across splits", len(near), examples, path)
 
@@ -136,7 +135,7 @@ def _report_label_issues(
     header = ("path", "split", "label", "suggested label", "probability")
     rows = [(*photos[i], class_names[label], f"{value:.4f}") for i, label, value in issues]
     path = folder / f"{LABEL_ISSUES}.csv"
-    _write_csv(path, header, rows)
+    write_csv(path, header, rows)
     shown = issues[:ON_SHEET]
     if shown:
         sheet = label_issues_sheet(
@@ -149,17 +148,6 @@ def _report_label_issues(
         save_figure(sheet, folder / f"{LABEL_ISSUES}.png")
     examples = [f"{photos[i]} ({class_names[label]}?)" for i, label, _ in issues[:PRINTED]]
     _print("probably mislabelled", len(issues), examples, path.with_suffix(".png"))
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    with (
-        atomic_path(path) as temporary,
-        # A file name can be any bytes; they are written as they are.
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def _print(title: str, count: int, examples: Sequence[str], path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +23,14 @@ def content_key(sha256: str) -> int:
     return int(sha256[:16], 16) >> 1
 
 
+def map_in_threads(
+    read: Callable[[int], np.ndarray], keys: Sequence[int] | np.ndarray
+) -> list[np.ndarray]:
+    """What a function gives for each key, in order, computed side by side."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(read, map(int, keys)))
+
+
 class Photos:
     """Image files by content key, read when they are needed: uint8, (1 or 3, h, w), of any size.
 
@@ -41,8 +49,7 @@ class Photos:
 
     def __getitems__(self, keys: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """Images by key, decoded side by side."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(self.__getitem__, map(int, keys)))
+        return map_in_threads(self.__getitem__, keys)
 
     def path(self, key: int) -> Path:
         """The file of a key.

@@ -1,6 +1,5 @@
 """Tables for the terminal and for Markdown, and the CSV file of predictions."""
 
-import csv
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from fashion_transfer.confidence.decision import Prediction
 from fashion_transfer.errors import ArgumentError
-from fashion_transfer.files import atomic_path
+from fashion_transfer.files import write_csv
 
 WARNING_SIGN = "⚠"
 
@@ -145,19 +144,15 @@ def write_predictions(predictions: Sequence[ImagePrediction], path: Path) -> Non
 
     The columns are path, label, confidence, warning, reason, message and error.
     """
-    with (
-        atomic_path(path) as temporary,
-        # A file name can be any bytes; they are written as they are.
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "confidence", "warning", "reason", "message", "error"))
-        for image in predictions:
-            cells: tuple[str, ...] = ("",) * 5
-            if (p := image.prediction) is not None:
-                warning = str(p.warning).lower()
-                cells = (p.label, f"{p.confidence:.6f}", warning, p.reason, p.message)
-            writer.writerow((image.path, *cells, image.error))
+    rows = []
+    for image in predictions:
+        cells: tuple[str, ...] = ("",) * 5
+        if (p := image.prediction) is not None:
+            warning = str(p.warning).lower()
+            cells = (p.label, f"{p.confidence:.6f}", warning, p.reason, p.message)
+        rows.append((image.path, *cells, image.error))
+    header = ("path", "label", "confidence", "warning", "reason", "message", "error")
+    write_csv(path, header, rows)
 
 
 def print_warnings(rows: Sequence[WarningRow]) -> None:

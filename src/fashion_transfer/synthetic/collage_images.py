@@ -1,13 +1,12 @@
 """Images rendered from photos when they are read, each by its content key."""
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from fashion_transfer.data.batch import Split
+from fashion_transfer.data.photos import map_in_threads
 from fashion_transfer.synthetic.collage_pixels import is_needed, render_collage, square_photo
 from fashion_transfer.synthetic.layouts import COLLAGE_LAYOUTS
 from fashion_transfer.synthetic.out_of_distribution import ood_images
@@ -41,8 +40,7 @@ class KeyedImages:
 
     def __getitems__(self, keys: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """Returns images, rendered side by side."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(self.__getitem__, map(int, keys)))
+        return map_in_threads(self.__getitem__, keys)
 
 
 @dataclass(frozen=True, eq=False)
