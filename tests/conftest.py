@@ -1,6 +1,7 @@
 """What the tests share: tiny generated IDX files, small backbones, a local download site.
 
-No test reaches beyond 127.0.0.1, reads a cache of the user's or writes outside a temporary folder.
+No test reaches beyond 127.0.0.1 or writes outside a temporary folder. None reads a cache of the
+user's, but for the cut-out net.
 Fixtures import what they need themselves, so that a test without torch does not wait for it.
 """
 
@@ -29,6 +30,15 @@ ROOT = Path(__file__).resolve().parents[1]
 TRAIN_PER_CLASS = 14
 TEST_PER_CLASS = 6
 NUM_CLASSES = 10
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_user(tmp_path_factory):
+    """What named the user's cache: fixtures of a module or of the session get another as well."""
+    before = os.environ.get("FASHION_TRANSFER_CACHE")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASHION_TRANSFER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield before
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +167,29 @@ def real_weights():
     if not path.is_file():
         pytest.skip(f"no ImageNet weights at {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def _cutout_net_of_user(_cache_of_user):
+    from fashion_transfer.data.cutout_net import net_path, why_missing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FASHION_TRANSFER_CACHE")
+        if _cache_of_user is not None:
+            patch.setenv("FASHION_TRANSFER_CACHE", _cache_of_user)
+        if reason := why_missing():
+            pytest.skip(reason)
+        return net_path()
+
+
+@pytest.fixture
+def cutout_net(_cutout_net_of_user):
+    """The path of the real cut-out net in the cache of this test. Mark with `real_net`."""
+    from fashion_transfer.data.cutout_net import net_path
+
+    net_path().parent.mkdir(parents=True)
+    net_path().symlink_to(_cutout_net_of_user)
+    return net_path()
 
 
 class LocalSite:

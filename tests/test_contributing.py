@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 from toy import SHAPES, write_toy
 
+from fashion_transfer.confidence import Prediction
 from fashion_transfer.data import read_image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -248,9 +249,11 @@ def test_added_metric_is_reported_by_training_and_evaluation(used, run):
 
 def test_added_reason_is_given_where_it_applies_and_nowhere_else(result):
     assert "two candidates" in result["reasons"]
-    (_, _, _, warning, reason, message), other = result["predictions"]
-    assert (warning, reason, message) == (True, "two candidates", "This is either a or b.")
-    assert other[4] == "ambiguous"
+    first, other = (Prediction(*values) for values in result["predictions"])
+    assert first.warning
+    assert first.reason == "two candidates"
+    assert first.message == "This is either a or b."
+    assert other.reason == "ambiguous"
 
 
 def test_added_experiment_changes_what_its_file_says(checkout):

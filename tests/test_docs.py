@@ -28,7 +28,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 ALL_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 
 MOST_LINES_OF_README = 199
-GLOSSARY_TERMS = 16
+GLOSSARY_TERMS = 20
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
@@ -110,7 +110,8 @@ def composed(command: str, overrides: list[str]) -> DictConfig:
 def test_command_lines_name_keys_that_exist(page):
     for line in command_lines(page):
         if match := re.match(r"python (train|evaluate|predict)\.py\b(.*)", line):
-            composed(match[1], [word for word in shlex.split(match[2]) if "=" in word])
+            words = shlex.split(match[2].partition(" -- ")[0])  # paths follow
+            composed(match[1], [word for word in words if "=" in word])
         elif match := re.match(r'make train ARGS="(.*)"', line):
             composed("train", shlex.split(match[1]))
 

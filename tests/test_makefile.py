@@ -34,6 +34,7 @@ def make(tmp_path):
             case "$2" in
                 fashion_transfer.data) [ "$(ls data/*.gz 2>/dev/null | wc -l)" = 4 ];;
                 fashion_transfer.features) exit 1;;
+                fashion_transfer.data.cutout_net) echo "asked for: $*";;
             esac
             [ "$1" != train.py ] || echo "trained: $*"
         """,
@@ -109,3 +110,10 @@ def test_without_weights_it_trains_the_offline_experiment_and_says_so(make, data
     trained = " ".join(["trained: train.py experiment=offline", *filter(None, [other])])
     assert ended.stdout.splitlines()[-1] == trained, ended.stderr
     assert "not on this machine" in ended.stderr
+
+
+def test_the_index_of_packages_is_handed_on_to_what_gets_the_cutout_net(make):
+    ended = make("cutout", "PIP_ARGS=--index-url=https://my.company")
+    assert ended.returncode == 0, ended.stderr
+    asked = "asked for: -m fashion_transfer.data.cutout_net --index-url=https://my.company"
+    assert ended.stdout.splitlines()[-1] == asked

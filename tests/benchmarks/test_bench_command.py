@@ -1,6 +1,7 @@
 """`make bench`: which groups are measured, how jobs are timed, which engines alternate."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
@@ -105,6 +106,22 @@ def test_sweep_alone_fills_its_store_first(monkeypatch, tmp_path):
 def test_evaluation_needs_another_revision(tmp_path):
     with pytest.raises(SystemExit, match="error: .*--base"):
         bench.main(["--only", "evaluate", "--output", str(tmp_path / "bench.json")])
+
+
+def test_predict_is_compared_with_the_first_version_unless_another_is_named(monkeypatch, tmp_path):
+    compared = []
+
+    def predict_rows(base, head, *_):
+        compared.append((base, head))
+        return [bench_row("predict_400px", "predict", 90.0, "images/s", ratio=0.9)]
+
+    monkeypatch.setattr(bench, "checkout", nullcontext)
+    monkeypatch.setattr(bench, "predict_rows", predict_rows)
+    output = tmp_path / "bench.json"
+    for arguments in ([], ["--base", "other"]):
+        bench.main(["--only", "predict", *arguments, "--output", str(output)])
+    assert compared == [("v0.1.0", bench.WORKING_TREE), ("other", bench.WORKING_TREE)]
+    assert json.loads(output.read_text())["rows"][0]["ratio"] == 0.9
 
 
 def test_engine_of_a_library_that_is_not_installed_is_left_out(monkeypatch, capsys):

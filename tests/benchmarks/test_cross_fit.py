@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from toy import SHAPES, write_toy
 
-from fashion_transfer.benchmarks import cross_fit, cross_validate
+from fashion_transfer.benchmarks import bootstrap, cross_fit, cross_validate
 from fashion_transfer.benchmarks.cross_fit import HALVES, summarise, write_half
 from fashion_transfer.benchmarks.cross_validate import summarise_folds, training_photos
 from fashion_transfer.data import ImageFolderDataModule, photo_index
@@ -47,7 +47,7 @@ class Trainings:
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch):
-    monkeypatch.setattr(cross_fit, "RESAMPLES", 100)
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 100)
 
 
 @pytest.fixture

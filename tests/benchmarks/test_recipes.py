@@ -66,7 +66,7 @@ def test_cost_grows_with_image_size_and_views():
     assert {point.series for point in points} == {"grids"}
     cost = {point.row["name"]: point.cost for point in points}
     assert cost["cost_64_grids_1"] < cost["cost_64_grids_2"] < cost["cost_112_grids_1"]
-    assert cost["default"] == 19_500
+    assert cost["default"] == 20_900
 
 
 def test_cost_has_no_points_of_the_quick_recipes_alone():

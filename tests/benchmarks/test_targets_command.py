@@ -34,6 +34,8 @@ def folder(tmp_path) -> Path:
     bench = [{"name": "cold", "value": 40.0, "speedup": 15.0}, {"name": "warm", "value": 38.0}]
     bench = [row | CONDITIONS for row in bench]
     (tmp_path / "bench.json").write_text(json.dumps({"rows": bench}))
+    uploads = {"metrics": {"reported/photos/accuracy": {"mean": 0.61}}} | CONDITIONS
+    (tmp_path / "uploads.json").write_text(json.dumps({"default": uploads}))
     compared = [
         {"differing": 0, "reason": ""},
         {"differing": 1, "reason": "documented"},
@@ -55,6 +57,7 @@ def measured(folder: Path, measure: str) -> Measured | None:
         ("accuracy default", 0.917),
         ("gain default notebook", pytest.approx(0.087)),
         ("warning test/warned", 0.149),
+        ("uploads reported/photos/accuracy", 0.61),
         ("bench cold", 40.0),
         ("bench cold speedup", 15.0),
         ("bench_gap cold warm", 2.0),
@@ -81,6 +84,7 @@ def test_results_of_other_source_are_marked(folder):
         "accuracy mlp",
         "gain default mlp",
         "warning no/such",
+        "uploads reported/pairs/warned",
         "bench sweep",
         "bench warm speedup",
         "guide_files No such section",

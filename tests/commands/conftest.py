@@ -20,6 +20,7 @@ from unittest import mock
 
 import pytest
 import torch
+from drawn_once import drawn_once
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,6 +32,12 @@ PYTHONS_FILTERS = (
     ("ignore", ImportWarning, ""),
     ("ignore", ResourceWarning, ""),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _backbones_drawn_once():
+    with drawn_once():
+        yield
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fashion_transfer.commands.arguments import (
+    PATH_KEYS,
     RENAMED,
     RENAMED_WITHOUT_TRAINER,
     check_renamed,
     evaluate_arguments,
+    quote_paths,
     resume_arguments,
     split_arguments,
     train_arguments,
@@ -88,6 +90,93 @@ def test_train_arguments_reject_a_run_that_was_started_with_a_renamed_key(stoppe
     stopped("runs/a", "data.composites=0")
     with pytest.raises(FashionTransferError, match=r"is now data.synthetic.composites"):
         train_arguments(["ckpt_path=last"])
+
+
+# ---- quote_paths
+
+NAMES = (
+    *(
+        "IMG (1).jpg",
+        "a,b.jpg",
+        "Müller.jpg",
+        "it's.jpg",
+        'so "called"',
+        "x=1.jpg",
+        "[a]",
+        "[1].jpg",
+    ),
+    *(
+        "{x}",
+        "a:b",
+        "$x",
+        "a#b",
+        " lead",
+        "end\\",
+        "back\\'slash",
+        "2024",
+        "1e5",
+        "true",
+        "NULL",
+        "'a'",
+    ),
+)
+
+
+@pytest.mark.parametrize("key", sorted(PATH_KEYS))
+def test_quote_paths_of_every_path_key(key):
+    name = "IMG (1), it's Müller's.jpg"
+    for prefix in ("", "+", "++"):
+        assert value_of(key, quote_paths([f"{prefix}{key}={name}"])) == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_quote_paths_of_any_existing_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    try:
+        Path(name).touch()
+    except OSError:
+        pytest.skip("no file name here")
+    for argument in (name, f"./{name}", str(tmp_path / name)):
+        assert value_of("ckpt_path", quote_paths([f"ckpt_path={argument}"])) == argument
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("ckpt_path=null", "reference=", "data.dir=???", "ckpt_path=last"),
+        *("ckpt_path=logs/train/runs/2030/best.ckpt", "data.dir=../data", "paths.logs=./logs"),
+        *("ckpt_path='IMG (1).ckpt'", 'ckpt_path="a,b.ckpt"', "input=[a.jpg,b.jpg]"),
+        *("model.backbone.weights=IMAGENET1K_V1", "seed=1,2", "~reference", "+x=a b", "-m"),
+    ],
+)
+def test_quote_paths_leaves_other_arguments_as_they_are(tmp_path, monkeypatch, argument):
+    monkeypatch.chdir(tmp_path)
+    assert quote_paths([argument]) == [argument]
+
+
+def test_quote_paths_leaves_a_sweep_over_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = "model.backbone.weights=a.pth,b.pth"
+    assert quote_paths(["-m", sweep]) == ["-m", sweep]
+    assert value_of("model.backbone.weights", quote_paths([sweep])) == "a.pth,b.pth"
+
+
+def test_quote_paths_expands_the_users_folder(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    quoted = quote_paths(["data.dir=~/my data, 2", "paths.logs=~"])
+    assert value_of("data.dir", quoted) == f"{tmp_path}/my data, 2"
+    assert value_of("paths.logs", quoted) == str(tmp_path)
+
+
+def test_quote_paths_keeps_an_interpolation(tmp_path):
+    assert quote_paths(["paths.logs=${oc.env:HOME}/x (1)"]) == ["paths.logs='${oc.env:HOME}/x (1)'"]
+
+
+def test_arguments_of_every_command_are_quoted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for rewrite in (train_arguments, evaluate_arguments):
+        assert value_of("ckpt_path", rewrite(["ckpt_path=a (1).ckpt"])) == "a (1).ckpt"
 
 
 # ---- resume_arguments
@@ -223,6 +312,13 @@ def test_resume_arguments_accept_the_overrides_of_the_run(stopped):
     assert "test=false" in resumed
 
 
+def test_train_arguments_resume_a_run_whose_paths_needed_quotes(stopped):
+    folder = stopped("runs/a", "data.dir='my data, 2'", "paths.logs='it\\'s'", logs="it's")
+    resumed = train_arguments(["data.dir=my data, 2", "paths.logs=it's", "ckpt_path=last"])
+    assert value_of("hydra.run.dir", resumed) == str(folder)
+    assert value_of("data.dir", resumed) == "my data, 2"
+
+
 @pytest.mark.parametrize("given", ["paths.logs=elsewhere", "paths.logs='elsewhere'"])
 def test_resume_arguments_look_for_runs_in_paths_logs(stopped, given):
     stopped("runs/a")
@@ -256,6 +352,15 @@ def test_resume_arguments_look_for_runs_in_paths_logs(stopped, given):
         (["-cd", "folder", "-cn", "x"], [], ["-cd", "folder", "-cn", "x"]),
         (["--config-path", "folder", "b"], ["b"], ["--config-path", "folder"]),
         (["--package", "model"], [], ["--package", "model"]),
+        (["-", "-m"], ["-"], ["-m"]),
+        (
+            ["a", "b=1", "--", "c=2", "-m", "--help", "~x"],
+            ["a", "c=2", "-m", "--help", "~x"],
+            ["b=1"],
+        ),
+        (["--", "--"], ["--"], []),
+        (["--"], [], []),
+        (["~/nowhere.jpg"], ["~/nowhere.jpg"], []),
     ],
 )
 def test_split_arguments_separates_paths_from_hydras(tmp_path, monkeypatch, arguments, paths, rest):
@@ -270,6 +375,22 @@ def test_split_arguments_takes_an_existing_file_for_a_path(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     Path(name).touch()
     assert split_arguments([name, f"./{name}"]) == ([name, f"./{name}"], [])
+
+
+def test_split_arguments_takes_a_link_that_leads_nowhere_for_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("gone", "x=1.jpg")
+    assert split_arguments(["x=1.jpg"]) == (["x=1.jpg"], [])
+
+
+def test_split_arguments_after_a_file_that_is_named_like_an_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("-c").touch()
+    assert split_arguments(["-c", "a.jpg"]) == (["-c", "a.jpg"], [])
+
+
+def test_split_arguments_takes_a_name_that_is_too_long_for_a_file(tmp_path):
+    assert split_arguments(["x" * 5000]) == (["x" * 5000], [])
 
 
 def test_split_arguments_takes_an_existing_folder_for_a_path(tmp_path):

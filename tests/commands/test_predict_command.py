@@ -1,6 +1,9 @@
 import csv
+import io
+import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from fashion_transfer.commands import predict as command
 from fashion_transfer.confidence import REASONS
 from fashion_transfer.data.fashion_mnist import CLASS_NAMES
 from fashion_transfer.models import Classifier, load_classifier
 
-HEADER = ["path", "label", "confidence", "warning", "reason", "message", "error"]
+HEADER = ["path", "label", "confidence", "warning", "reason", "message", "prepared", "error"]
 
 # Names that Hydra's grammar, a shell's habits or a table's commas might stumble over.
 NAMES = ("IMG (1).jpg", "a,b.jpg", "Müller.jpg", "it's.jpg", "a=b.png", "-x.png", "x[1].png")
@@ -87,6 +91,10 @@ def rows(folder: Path) -> list[dict[str, str]]:
     return [dict(zip(HEADER, row, strict=True)) for row in body]
 
 
+def objects(folder: Path) -> list[dict]:
+    return json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
+
+
 # ---- predictions
 
 
@@ -112,11 +120,26 @@ def test_gallery_is_a_png(labelled):
         assert image.format == "PNG"
 
 
-def test_command_names_both_files(labelled):
+def test_json_file_has_the_rows_and_all_probabilities(labelled):
+    predicted = rows(labelled[1])
+    for row, described in zip(predicted, objects(labelled[1]), strict=True):
+        probabilities = described.pop("probabilities")
+        assert list(described) == HEADER
+        assert (described["path"], described["label"]) == (row["path"], row["label"])
+        assert described["warning"] is (row["warning"] == "true")
+        assert described["confidence"] == pytest.approx(float(row["confidence"]))
+        assert list(probabilities) == [*CLASS_NAMES, "several items"]
+        assert probabilities[row["label"]] == described["confidence"]
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_command_names_its_files_and_the_checkpoint_with_its_classes(labelled, trained):
     ended, folder = labelled
     out = "".join(ended.out.split())
-    assert str(folder / "predictions.csv") in out
-    assert str(folder / "gallery.png") in out
+    names = ("predictions.csv", "predictions.json", "gallery.png", str(folder))
+    assert all(name in out for name in names)
+    [line] = [line for line in ended.out.splitlines() if str(trained.best) in line]
+    assert line.endswith(f"{trained.best}, 10 classes: {', '.join(CLASS_NAMES)}")
 
 
 def test_any_file_name_is_accepted(predict, folder, photos):
@@ -145,6 +168,36 @@ def test_input_takes_files_and_folders(predict, folder, photos):
 def test_input_is_added_to_plain_paths(predict, folder, photos):
     predict("-x.png", f"input={photos / 'deeper' / 'one.JPG'}", cwd=photos).succeeded()
     assert [Path(row["path"]).name for row in rows(folder())] == ["-x.png", "one.JPG"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["*b.jpg", "deeper/**"], ["a,b.jpg", "one.JPG"]),
+        (["input=*b.jpg"], ["a,b.jpg"]),
+        (["--", "-x.png", "a=b.png"], ["-x.png", "a=b.png"]),
+    ],
+    ids=["patterns", "pattern as input", "after --"],
+)
+def test_arguments_stand_for_images(predict, folder, photos, arguments, names):
+    predict(*arguments, cwd=photos).succeeded()
+    assert [Path(row["path"]).name for row in rows(folder())] == names
+
+
+def test_dash_takes_paths_from_standard_input(predict, folder, photos, monkeypatch):
+    listed = "".join(f"{name}\n" for name in NAMES).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed)))
+    predict("a,b.jpg", "-", cwd=photos).succeeded()
+    assert [row["path"] for row in rows(folder())] == ["a,b.jpg", *NAMES]
+
+
+def test_empty_standard_input_is_a_mistake(predict, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert "no path on standard input" in predict("-").mistake()
+
+
+def test_pattern_that_matches_nothing_is_a_mistake(predict, photos):
+    assert "*.tif matches no image file" in predict("*.tif", cwd=photos).mistake()
 
 
 def test_batch_size_changes_no_prediction(predict, folder, photos, labelled):
@@ -198,22 +251,25 @@ def test_unreadable_file_has_a_row_with_its_error_alone(predict, folder, tmp_pat
     for name, content in bad.items():
         (tmp_path / name).write_bytes(content)
     names = ["first.png", *bad, "missing.jpg", "last.png"]
-    predict(*names, "batch_size=2", cwd=tmp_path).succeeded()
+    message = predict(*names, "batch_size=2", cwd=tmp_path).mistake()
+    assert message.startswith("5 of 7 files could not be read, such as cut.png: ")
+    assert str(folder() / "predictions.csv") in message
     predicted = rows(folder())
+    assert [bool(row["error"]) for row in objects(folder())] == [False, *[True] * 5, False]
     assert [row["path"] for row in predicted] == names
     assert all(
         row["label"] in CLASS_NAMES and not row["error"] for row in (predicted[0], predicted[-1])
     )
     for row in predicted[1:-1]:
         assert row["error"], row["path"]
-        columns = ("label", "confidence", "warning", "reason", "message")
+        columns = ("label", "confidence", "warning", "reason", "message", "prepared")
         assert {row[column] for column in columns} == {""}, row["path"]
 
 
 def test_no_readable_file_is_a_mistake_after_the_rows_are_written(predict, folder, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     message = predict(tmp_path / "a.png", tmp_path / "missing.png").mistake()
-    assert "none of 2 files" in message
+    assert message.startswith("2 of 2 files could not be read")
     assert all(row["error"] for row in rows(folder()))
     assert (folder() / "gallery.png").is_file()
 
@@ -229,7 +285,84 @@ def test_file_name_that_is_not_utf_8_is_written(predict, folder, tmp_path):
     assert b"plain.png" in (folder() / "predictions.csv").read_bytes()
 
 
+# ---- many files
+
+
+def test_prediction_goes_on_reading_while_it_predicts(predict, folder, photos, monkeypatch):
+    readers = set()
+    read_image = command.read_image
+    monkeypatch.setattr(
+        command,
+        "read_image",
+        lambda path: readers.add(threading.current_thread()) or read_image(path),
+    )
+    predict(photos, "batch_size=2").succeeded()
+    assert len(rows(folder())) == len(NAMES) + 1
+    assert len(readers - {threading.main_thread()}) == 1
+
+
+def test_large_pictures_make_smaller_batches(predict, folder, photos, monkeypatch):
+    sizes = []
+    predict_prepared = Classifier.predict_prepared
+
+    def spy(self, images):
+        sizes.append(len(images))
+        return predict_prepared(self, images)
+
+    monkeypatch.setattr(Classifier, "predict_prepared", spy)
+    monkeypatch.setattr(command, "BATCH_BYTES", 1)
+    predict(photos).succeeded()
+    assert sizes == [1] * (len(NAMES) + 1)
+
+
+def test_gallery_shows_the_first_images(predict, folder, photos, monkeypatch):
+    monkeypatch.setattr(command, "MAX_IMAGES", 2)
+    ended = predict(photos).succeeded()
+    assert f"first 2 of {len(NAMES) + 1} images" in ended.out
+    assert len(rows(folder())) == len(NAMES) + 1
+
+
+@pytest.mark.parametrize(
+    ("minimum", "override", "compiled"),
+    [(8, "auto", "auto"), (9, "auto", False), (9, "true", True), (8, "false", False)],
+)
+def test_backbone_is_compiled_if_the_number_of_files_pays_for_it(
+    predict, photos, monkeypatch, minimum, override, compiled
+):
+    given = []
+    load = command.load
+
+    def spy(cfg, path, **backbone):
+        given.append(backbone["compile"])
+        return load(cfg, path, compile=False)
+
+    monkeypatch.setattr(command, "load", spy)
+    monkeypatch.setattr(command, "MIN_COMPILED_FILES", minimum)
+    assert len(NAMES) + 1 == 8
+    predict(photos, f"model.backbone.compile={override}").succeeded()
+    assert given == [compiled]
+
+
+def test_prediction_goes_on_where_compiling_fails(predict, folder, photos, monkeypatch):
+    def failing(self, images):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr("fashion_transfer.features.engine.Engine._forward_compiled", failing)
+    ended = predict(photos / "deeper", "model.backbone.compile=true").succeeded()
+    assert "torch.compile failed (no compiler)" in ended.out
+    assert len(rows(folder())) == 1
+
+
 # ---- the checkpoint
+
+
+def test_checkpoint_and_logs_take_any_file_name(run, trained, photos, tmp_path):
+    given = tmp_path / "it's mine (1), Müller's"
+    given.mkdir()
+    shutil.copy(trained.best, given / "a=b [1].ckpt")
+    settings = (f"ckpt_path={given / 'a=b [1].ckpt'}", f"paths.logs={given}", "device=cpu")
+    run("predict.py", photos / "-x.png", *settings).succeeded()
+    assert len(rows(only_run(given))) == 1
 
 
 def test_newest_finished_run_is_the_default_and_is_named(run, photos, trained, tmp_path):
@@ -238,6 +371,10 @@ def test_newest_finished_run_is_the_default_and_is_named(run, photos, trained, t
         to = logs / "train" / "runs" / name
         shutil.copytree(trained.folder, to)
         os.utime(to / "metrics.json", (1e9 - age, 1e9 - age))
+    debug = shutil.copytree(trained.folder, logs / "train" / "runs" / "debug")
+    written = (debug / ".hydra" / "hydra.yaml").read_text()
+    assert "debug: null" in written
+    (debug / ".hydra" / "hydra.yaml").write_text(written.replace("debug: null", "debug: tiny"))
     unfinished = shutil.copytree(trained.folder, logs / "train" / "runs" / "unfinished")
     (unfinished / "metrics.json").unlink()
     ended = run("predict.py", photos / "-x.png", f"paths.logs={logs}", "device=cpu").succeeded()
@@ -305,3 +442,9 @@ def test_ctrl_c_prints_one_line(predict, photos, monkeypatch):
     assert ended.status == 130
     [line] = ended.err.splitlines()
     assert line.startswith("interrupted")
+
+
+def test_prediction_does_not_wait_for_the_imports_of_training(process):
+    heavy = ("lightning", "torchmetrics", "sklearn", "scipy.optimize", "matplotlib")
+    code = f"import sys, fashion_transfer.commands.predict; print(set({heavy}) & set(sys.modules))"
+    assert process(code).stdout.strip() == "set()"

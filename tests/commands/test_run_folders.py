@@ -58,6 +58,25 @@ def test_newest_checkpoint_skips_an_unfinished_run(finished, tmp_path, missing):
     assert newest_checkpoint(tmp_path / "logs") == older / "checkpoints" / "best.ckpt"
 
 
+def started_with(folder, debug: str) -> None:
+    (folder / ".hydra").mkdir()
+    text = f"hydra:\n  runtime:\n    choices:\n      data: folder\n      debug: {debug}\n"
+    (folder / ".hydra" / "hydra.yaml").write_text(text)
+
+
+def test_newest_checkpoint_skips_debug_runs(finished, tmp_path):
+    older = finished("runs/a")
+    started_with(older, "null")
+    started_with(finished("runs/b"), "tiny")
+    assert newest_checkpoint(tmp_path / "logs") == older / "checkpoints" / "best.ckpt"
+
+
+def test_newest_checkpoint_of_debug_runs_alone_raises_what_to_do(finished, tmp_path):
+    started_with(finished("runs/a"), "tiny")
+    with pytest.raises(FashionTransferError, match=r"no training runs but those with debug="):
+        newest_checkpoint(tmp_path / "logs")
+
+
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
 def test_newest_checkpoint_skips_runs_of_other_commands(tmp_path, command):
     folder = tmp_path / command / "runs" / "a"

@@ -8,8 +8,8 @@ from outcomes import only_run
 from PIL import Image
 
 from fashion_transfer.commands import evaluate as command
+from fashion_transfer.data.alignment import align_foreground
 from fashion_transfer.data.idx_files import load_pair
-from fashion_transfer.data.preparation import align_foreground
 
 BACKBONE = ("model.backbone.precision=float32", "device=cpu")
 

@@ -10,6 +10,7 @@ from fashion_transfer.confidence.decision import (
     AMBIGUOUS,
     MULTI_ITEM,
     OOD,
+    PHOTO_ADVICE,
     WARNING_REASONS,
     Evidence,
     WarningReason,
@@ -164,6 +165,23 @@ def test_prediction_has_plain_values_and_is_immutable():
         prediction.label = "bag"
 
 
+@pytest.mark.parametrize("columns", [4, 5])
+def test_prediction_has_all_probabilities_by_label(columns):
+    probabilities, ood_score = draw(3, columns)
+    predictions = decide(probabilities, ood_score, CLASS_NAMES, 0.8, 1.0)
+    for prediction, row in zip(predictions, probabilities.tolist(), strict=True):
+        assert prediction.probabilities == tuple(row)
+        assert len(prediction.probabilities) == columns
+        label = CLASS_NAMES.index(prediction.label)
+        assert prediction.probabilities[label] == prediction.confidence
+
+
+def test_prediction_is_of_an_image_as_it_is_unless_someone_says_otherwise():
+    prediction = decide_one([0.1, 0.2, 0.4, 0.3])
+    assert prediction.prepared == "as it is"
+    assert Prediction("bag", 1.0, (("bag", 1.0),), False).probabilities == ()
+
+
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 6)])
 def test_decide_rejects_probabilities_that_do_not_match_the_class_names(shape):
     message = r"^probabilities must be \(B, 4\) or \(B, 5\) for 4 class names, got "
@@ -206,7 +224,7 @@ def test_multi_item_does_not_warn_of_an_accepted_prediction():
 
 def test_multi_item_probability_is_what_the_classes_lack_to_1():
     with_it, without = decide_one([0.1, 0.2, 0.1, 0.0, 0.6]), decide_one([0.1, 0.2, 0.1, 0.0])
-    assert without == with_it
+    assert without == with_it._replace(probabilities=without.probabilities)
     assert without.reason == "several items"
 
 
@@ -268,6 +286,34 @@ def test_messages_are_these_sentences():
     assert decide_one([0.5, 0.3, 0.1, 0.1]).message == (
         "Only 50% sure that this is bag (or coat): the image may be ambiguous or contain multiple "
         "items. Try one clear, centred item."
+    )
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "ood", "advised"),
+    [
+        ([0.5, 0.3, 0.2, 0.0, 0.0], False, True),  # ambiguous
+        ([0.9, 0.1, 0.0, 0.0, 0.0], True, True),  # unfamiliar
+        ([0.2, 0.1, 0.1, 0.0, 0.6], False, False),  # several items: its message has its own advice
+        ([0.9, 0.1, 0.0, 0.0, 0.0], False, False),  # no warning
+    ],
+)
+def test_message_on_a_photo_says_what_helps(probabilities, ood, advised):
+    batch, ood_score = torch.tensor([probabilities] * 2), torch.full((2,), 2.0 * ood)
+    photo, other = decide(batch, ood_score, CLASS_NAMES, 0.8, 1.0, photos=[True, False])
+    assert (PHOTO_ADVICE in photo.message) is advised
+    assert PHOTO_ADVICE not in other.message
+    assert photo._replace(message="") == other._replace(message="")
+    assert "plain ground" in PHOTO_ADVICE
+    assert "data=clothing" in PHOTO_ADVICE
+
+
+def test_message_on_a_photo_advises_once():
+    ood_score = torch.zeros(1)
+    [photo] = decide(torch.tensor([[0.5, 0.3, 0.1, 0.1]]), ood_score, CLASS_NAMES, 0.8, 1.0, [True])
+    assert photo.message == (
+        "Only 50% sure that this is bag (or coat): the image may be ambiguous or contain multiple "
+        f"items.{PHOTO_ADVICE}"
     )
 
 

@@ -1,28 +1,23 @@
-"""Image files of every format: listed, read as they are seen, or rejected one by one."""
+"""Image files: by name, in folders, by patterns and in lists of paths."""
 
-import contextlib
+import io
 import os
-import struct
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from fashion_transfer.data import (
-    ImageFileDataset,
     find_images,
     get_preparation,
     input_images,
     read_image,
+    render_images,
 )
 from fashion_transfer.data.idx_files import load_pair
-from fashion_transfer.data.image_files import to_array
-from fashion_transfer.errors import ArgumentError, FashionTransferError
-
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-ROTATED = 6  # EXIF's number for: rotate by 90 degrees clockwise to see it as it was taken
+from fashion_transfer.data.image_files import read_path_list
+from fashion_transfer.errors import FashionTransferError
 
 
 @pytest.fixture
@@ -35,268 +30,6 @@ def saved(tmp_path):
         return path
 
     return save
-
-
-def rotated_exif() -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = ROTATED
-    return exif
-
-
-def rejected(path) -> str:
-    with pytest.raises(FashionTransferError) as caught:
-        read_image(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-# Reading
-
-
-def test_colour_png_keeps_its_pixels(saved):
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    image = read_image(saved(Image.fromarray(pixels)))
-    assert image.dtype == np.uint8
-    assert image.flags.c_contiguous
-    assert np.array_equal(image, pixels.transpose(2, 0, 1))
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "gif", "tif", "webp"])
-def test_grey_file_has_one_channel(saved, ending):
-    image = read_image(saved(Image.new("L", (9, 6), 77), f"grey.{ending}"))
-    if ending in ("gif", "webp"):  # formats that have colours only, or a palette
-        assert image.shape in ((1, 6, 9), (3, 6, 9))
-    else:
-        assert image.shape == (1, 6, 9)
-    assert np.all(image == 77)
-
-
-def test_black_and_white_becomes_grey(saved):
-    image = read_image(saved(Image.new("1", (4, 3), 1)))
-    assert image.shape == (1, 3, 4)
-    assert np.all(image == 255)
-
-
-def test_path_may_be_a_string(saved):
-    assert read_image(str(saved(Image.new("L", (4, 3))))).shape == (1, 3, 4)
-
-
-@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
-def test_rotation_of_a_phone_is_applied(saved, ending):
-    photo = Image.new("RGB", (32, 16), "white")
-    photo.paste(RED, (0, 0, 16, 16))
-    image = read_image(saved(photo, f"rotated.{ending}", exif=rotated_exif()))
-    assert image.shape == (3, 32, 16)
-    # What was on the left is on top after a rotation clockwise.
-    assert image[1, :12].mean() < 30
-    assert image[1, 20:].mean() > 225
-
-
-def test_rotated_grey_file_stays_grey(saved):
-    image = read_image(saved(Image.new("L", (8, 4)), "grey.jpg", exif=rotated_exif()))
-    assert image.shape == (1, 8, 4)
-
-
-def test_transparency_is_put_on_white(saved):
-    photo = Image.new("RGBA", (4, 2), (*RED, 255))
-    photo.paste((0, 0, 0, 0), (2, 0, 4, 2))
-    image = read_image(saved(photo))
-    assert image.shape == (3, 2, 4)
-    assert image[:, 0, 0].tolist() == [255, 0, 0]
-    assert image[:, 0, 3].tolist() == [255, 255, 255]
-
-
-def test_half_transparency_is_mixed_with_white(saved):
-    image = read_image(saved(Image.new("RGBA", (2, 2), (0, 0, 0, 128))))
-    assert np.all(np.abs(image.astype(int) - 127) <= 1)
-
-
-def test_transparent_grey_is_put_on_white(saved):
-    photo = Image.new("LA", (4, 2), (10, 255))
-    photo.paste((0, 0), (2, 0, 4, 2))
-    image = read_image(saved(photo))
-    assert image.shape == (1, 2, 4)
-    assert np.all(image[:, :, :2] == 10)
-    assert np.all(image[:, :, 2:] == 255)
-
-
-def test_palette_is_looked_up(saved):
-    photo = Image.new("P", (4, 2), 1)
-    photo.putpalette([*RED, *BLUE])
-    image = read_image(saved(photo))
-    assert image.shape == (3, 2, 4)
-    assert image[:, 0, 0].tolist() == list(BLUE)
-
-
-def test_transparent_palette_colour_is_put_on_white(saved):
-    photo = Image.new("P", (4, 2), 0)
-    photo.paste(1, (2, 0, 4, 2))
-    photo.putpalette([*RED, *BLUE])
-    image = read_image(saved(photo, transparency=1))
-    assert image[:, 0, 0].tolist() == list(RED)
-    assert image[:, 0, 3].tolist() == [255, 255, 255]
-
-
-def test_16_bit_png_is_scaled_and_not_clipped(saved):
-    pixels = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
-    image = read_image(saved(Image.fromarray(pixels)))
-    assert image.shape == (1, 8, 8)
-    assert np.abs(image[0] - pixels / 257).max() <= 1
-
-
-def test_16_bit_big_endian_tiff_is_scaled_and_not_clipped(saved):
-    pixels = np.linspace(0, 65535, 64).astype(">u2").reshape(8, 8)
-    path = saved(Image.frombytes("I;16B", (8, 8), pixels.tobytes()), "deep.tif")
-    assert Image.open(path).mode == "I;16B"
-    image = read_image(path)
-    assert image.shape == (1, 8, 8)
-    assert np.abs(image[0] - pixels.astype(float) / 257).max() <= 1
-
-
-def test_floating_point_tiff_is_brought_to_the_whole_range(saved):
-    pixels = np.linspace(-2, 3, 64, dtype=np.float32).reshape(8, 8)
-    image = read_image(saved(Image.fromarray(pixels), "float.tif"))
-    assert image.shape == (1, 8, 8)
-    assert (image.min(), image.max()) == (0, 255)
-
-
-def test_constant_floating_point_tiff_is_read(saved):
-    photo = Image.fromarray(np.full((4, 4), 0.5, np.float32))
-    assert read_image(saved(photo, "float.tif")).shape == (1, 4, 4)
-
-
-def test_cmyk_jpeg_becomes_rgb(saved):
-    image = read_image(saved(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "print.jpg"))
-    assert image.shape == (3, 16, 16)
-    assert image[0].mean() > 200
-    assert image[1:].mean() < 60
-
-
-def test_first_picture_of_an_animation_is_read(saved):
-    first, second = (Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE))
-    image = read_image(saved(first, "moving.gif", save_all=True, append_images=[second]))
-    assert image[:, 0, 0].tolist() == list(RED)
-
-
-def test_content_counts_and_not_the_ending(saved, tmp_path):
-    path = saved(Image.new("RGB", (4, 3), GREEN))
-    assert read_image(path.rename(tmp_path / "really-a-png.jpg")).shape == (3, 3, 4)
-
-
-# Rejecting
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "gif", "bmp", "tif", "webp"])
-@pytest.mark.parametrize("length", [0, 10, 0.5])
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_truncated_file_is_rejected(saved, ending, length):
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    path = saved(Image.fromarray(noise), f"cut.{ending}")
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * length) if length < 1 else length])
-    rejected(path)
-
-
-def test_text_file_renamed_to_jpg_is_rejected(tmp_path):
-    path = tmp_path / "notes.jpg"
-    path.write_text("This is not a picture.\n" * 10)
-    assert "not an image that can be read" in rejected(path)
-
-
-def test_missing_file_is_named(tmp_path):
-    assert "no such file" in rejected(tmp_path / "not-there.jpg")
-
-
-def test_folder_is_not_an_image(tmp_path):
-    rejected(tmp_path)
-
-
-def test_decompression_bomb_is_rejected(saved, monkeypatch):
-    path = saved(Image.new("L", (64, 64)))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64)
-    rejected(path)
-
-
-def odd_exif(saved):
-    # A rotation, and a width that is no whole number, on which Pillow fails while rotating.
-    entries = struct.pack("<HHIf", 0x0100, 11, 1, 1.5) + struct.pack(
-        "<HHIHH", 0x0112, 3, 1, ROTATED, 0
-    )
-    tiff = b"II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0)
-    return saved(Image.new("RGB", (8, 4)), "odd-exif.jpg", exif=b"Exif\0\0" + tiff)
-
-
-def test_odd_exif_is_read_or_rejected_but_no_crash(saved):
-    path = odd_exif(saved)
-    with contextlib.suppress(FashionTransferError):
-        assert read_image(path).shape[0] == 3
-
-
-def test_any_error_of_a_decoder_becomes_one_line(saved, monkeypatch):
-    # Pillow's AVIF decoder, for one, raises RuntimeError with several lines on a damaged file.
-    def decoder_error(*args):
-        raise RuntimeError("Failed to decode image:\nmany\nlines")
-
-    path = saved(Image.new("RGB", (4, 4)))
-    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", decoder_error)
-    rejected(path)
-
-
-# Images in any form
-
-
-def test_to_array_reads_files_and_pil_images_alike(saved):
-    photo = Image.new("RGBA", (4, 2), (*RED, 128))
-    path = saved(photo, exif=rotated_exif())
-    expected = read_image(path)
-    assert expected.shape == (3, 4, 2)
-    with Image.open(path) as opened:
-        for image in (path, str(path), opened):
-            assert np.array_equal(to_array(image), expected)
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((5, 4), (1, 5, 4)),
-        ((1, 5, 4), (1, 5, 4)),
-        ((3, 5, 4), (3, 5, 4)),
-        ((5, 4, 1), (1, 5, 4)),
-        ((5, 4, 3), (3, 5, 4)),
-        ((3, 3, 3), (3, 3, 3)),
-    ],
-)
-def test_to_array_puts_channels_first(shape, expected):
-    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    array = to_array(pixels)
-    assert array.shape == expected
-    assert array.flags.c_contiguous
-    back = array.transpose(1, 2, 0) if len(shape) == 3 and shape[0] == 5 else array
-    assert np.array_equal(back.reshape(shape), pixels)
-
-
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.zeros((5, 4)),
-        np.zeros((5, 4), bool),
-        np.zeros((5, 4, 4), np.uint8),
-        np.zeros((2, 3, 5, 4), np.uint8),
-        np.zeros(5, np.uint8),
-        np.zeros((0, 4), np.uint8),
-        None,
-    ],
-)
-def test_to_array_rejects_other_arrays_with_type_and_shape(array):
-    with pytest.raises(ArgumentError, match="^image must be a path, a PIL image or") as caught:
-        to_array(array)
-    assert str(caught.value).endswith(f"got {np.asarray(array).dtype} {np.shape(array)}")
-
-
-def test_to_array_rejects_a_file_that_is_no_image(tmp_path):
-    with pytest.raises(FashionTransferError, match="no such file"):
-        to_array(tmp_path / "not-there.png")
 
 
 # Listing
@@ -380,64 +113,187 @@ def test_names_that_are_no_unicode_are_listed_and_read(saved, tmp_path):
     assert read_image(listed).shape == (1, 2, 3)
 
 
-# The dataset
+# Links
 
 
-@pytest.mark.parametrize("name", ["fashion_mnist", "photo"])
-def test_files_of_any_size_make_one_batch(saved, name):
-    paths = [
-        saved(Image.new("RGB", (90, 90), GREEN), "colour.png"),
-        saved(Image.new("L", (20, 20), 51), "grey.png"),
-    ]
-    dataset = ImageFileDataset(paths, get_preparation(name), 32)
-    assert len(dataset) == 2
-    batch = dataset.__getitems__([0, (1, 0)])
-    assert batch.labels is None
-    assert batch.images.shape == (2, 3, 32, 32)
-    assert batch.images.dtype == torch.float32
-    colour, grey = batch.images
-    assert torch.allclose(colour[1], torch.ones(32, 32))
-    assert torch.equal(colour[0], torch.zeros(32, 32))
-    assert torch.allclose(grey, torch.tensor(0.2), atol=1e-6)
-    assert dataset.errors == {}
+def link(path, target):
+    try:
+        path.symlink_to(target)
+    except OSError:
+        pytest.skip("links need a right here")
+    return path
 
 
-def test_files_are_prepared(saved):
-    photo = Image.new("L", (60, 60))
-    photo.paste(200, (10, 20, 25, 40))
-    prepare = get_preparation("fashion_mnist")
-    dataset = ImageFileDataset([saved(photo)], prepare, 32)
-    assert torch.equal(dataset[0].images, input_images([np.asarray(photo)[None]], prepare, 32))
-    assert dataset[0].images.mean() > 0.3
+def test_linked_folders_are_searched_without_loops(saved, tmp_path):
+    for folder in ("album", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    image = Image.new("L", (2, 2))
+    first, other = saved(image, "album/a.png"), saved(image, "elsewhere/b.png")
+    link(tmp_path / "album" / "loop", tmp_path / "album")
+    linked = link(tmp_path / "album" / "more", other.parent)
+    link(other.parent / "back", "../album")
+    assert find_images([tmp_path / "album"]) == [first, linked / "b.png"]
 
 
-def test_one_bad_file_does_not_end_a_batch(saved, tmp_path):
-    good = saved(Image.new("RGB", (8, 8), "white"), "good.png")
-    text = tmp_path / "text.jpg"
-    text.write_text("no image")
-    paths = [text, good, tmp_path / "missing.png", odd_exif(saved), good]
-    dataset = ImageFileDataset(paths, get_preparation("fashion_mnist"), 32)
-    (batch,) = DataLoader(dataset, batch_size=5, collate_fn=lambda batch: batch)
-    assert batch.images.shape == (5, 3, 32, 32)
-    brightest = batch.images.amax((1, 2, 3))[[0, 1, 2, 4]]
-    assert torch.allclose(brightest, torch.tensor([0.0, 1.0, 0.0, 1.0]))
-    assert {0, 2} <= set(dataset.errors) <= {0, 2, 3}
-    assert dataset.errors[0] == "not an image that can be read"
-    assert dataset.errors[2] == "no such file"
+def test_a_file_reached_by_several_paths_is_there_once_by_the_first(saved, tmp_path):
+    real = saved(Image.new("L", (2, 2)), "b.png")
+    first = link(tmp_path / "a.png", real)
+    link(tmp_path / "c.png", real)
+    assert find_images([tmp_path]) == [first]
+    assert find_images([real, real]) == [real, real]  # what is named counts as often as it is
+
+
+def test_hard_links_are_files_of_their_own(saved, tmp_path):
+    real = saved(Image.new("L", (2, 2)), "a.png")
+    os.link(real, tmp_path / "b.png")
+    assert find_images([tmp_path]) == [real, tmp_path / "b.png"]
+
+
+def test_links_that_lead_nowhere_are_listed(tmp_path):
+    broken = link(tmp_path / "broken.png", "gone.png")
+    circular = link(tmp_path / "circular.png", "circular.png")
+    assert find_images([tmp_path]) == [broken, circular]
+
+
+def test_what_is_no_file_is_named_and_left_out(saved, tmp_path, caplog):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no pipes in folders here")
+    os.mkfifo(tmp_path / "pipe.png")
+    seen = saved(Image.new("L", (2, 2)), "seen.png")
+    assert find_images([tmp_path]) == [seen]
+    assert "pipe.png: not a file" in caplog.text
+
+
+def test_folder_that_cannot_be_listed_is_named(saved, tmp_path, caplog, monkeypatch):
+    (tmp_path / "locked").mkdir()
+    seen = saved(Image.new("L", (2, 2)), "seen.png")
+    scandir = os.scandir
+
+    def refusing(path):
+        if path.endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert find_images([tmp_path]) == [seen]
+    assert "locked: cannot be listed (Permission denied)" in caplog.text
+
+
+# Patterns
+
+
+@pytest.fixture
+def album(saved, tmp_path, monkeypatch):
+    """The working folder, with empty images in it and in folders."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.jpg", "a.jpg", "c.png", ".hidden.jpg", "in/d.jpg", "in/deep/e.jpg", "n.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jpg", ["a.jpg", "b.jpg"]),
+        ("./*.jpg", ["a.jpg", "b.jpg"]),
+        ("[bc].*", ["b.jpg", "c.png"]),
+        ("?.jpg", ["a.jpg", "b.jpg"]),
+        ("**/*.jpg", ["a.jpg", "b.jpg", "in/d.jpg", "in/deep/e.jpg"]),
+        ("in/**/*.jpg", ["in/d.jpg", "in/deep/e.jpg"]),
+        ("in/**", ["in/d.jpg", "in/deep/e.jpg"]),
+        ("**", ["a.jpg", "b.jpg", "c.png", "in/d.jpg", "in/deep/e.jpg"]),
+        ("i*", ["in/d.jpg", "in/deep/e.jpg"]),
+        ("**/d*", ["in/d.jpg", "in/deep/e.jpg"]),
+        ("**.png", ["c.png"]),
+        (".h*.jpg", [".hidden.jpg"]),
+        ("in/../*.png", ["in/../c.png"]),
+    ],
+)
+def test_pattern_stands_for_what_matches_sorted(album, pattern, expected):
+    assert find_images([pattern]) == [Path(name) for name in expected]
+
+
+def test_absolute_pattern_matches(album):
+    assert find_images([f"{album}/*.png"]) == [album / "c.png"]
+
+
+@pytest.mark.parametrize("name", ["[a].jpg", "*.jpg", "what?.jpg", "[x]/a.jpg"])
+def test_existing_path_is_no_pattern(album, name):
+    if os.name == "nt":
+        pytest.skip("no file name there")
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).touch()
+    assert find_images([name]) == [Path(name)]
+
+
+def test_pattern_below_a_folder_with_brackets_in_its_name(album):
+    Path("[x]").mkdir()
+    Path("[x]", "a.jpg").touch()
+    assert find_images(["[x]/*.jpg"]) == [Path("[x]/a.jpg")]
+
+
+@pytest.mark.parametrize("pattern", ["*.tif", "nowhere/*.jpg", "**/*.tif", "nowhere/**"])
+def test_pattern_that_matches_nothing_is_rejected(album, pattern):
+    if pattern.endswith("**"):
+        assert find_images([pattern]) == [Path("nowhere")]  # whoever reads it says so
+        return
+    with pytest.raises(FashionTransferError, match="matches no image file") as caught:
+        find_images(["a.jpg", pattern])
+    assert str(Path(pattern)) in str(caught.value)
+
+
+def test_path_objects_are_no_patterns(album):
+    assert find_images([Path("*.tif")]) == [Path("*.tif")]
+
+
+# The user's folder, and lists of paths
+
+
+def test_tilde_is_the_users_folder(album, monkeypatch):
+    monkeypatch.setenv("HOME", str(album))
+    monkeypatch.setenv("USERPROFILE", str(album))
+    assert find_images(["~/a.jpg", "~/*.png"]) == [album / "a.jpg", album / "c.png"]
+    Path("~").mkdir()
+    Path("~/a.jpg").touch()
+    assert find_images(["~/a.jpg"]) == [Path("~/a.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (b"a.jpg\nb c.jpg\n", ["a.jpg", "b c.jpg"]),
+        (b"a.jpg\r\n\r\nb.jpg", ["a.jpg", "b.jpg"]),
+        (b"a.jpg\0two\nlines.jpg\0", ["a.jpg", "two\nlines.jpg"]),
+        ("Müller.jpg\n".encode(), ["Müller.jpg"]),
+    ],
+)
+def test_list_of_paths_is_read(content, names):
+    assert read_path_list(io.BytesIO(content)) == [Path(name) for name in names]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\0"])
+def test_empty_list_of_paths_is_rejected(content):
+    with pytest.raises(FashionTransferError, match="no path on standard input"):
+        read_path_list(io.BytesIO(content))
+
+
+# As the backbone sees them
 
 
 def test_test_image_saved_as_png_gives_the_pixels_that_evaluation_sees(idx_dir, saved, datamodule):
     pixels = load_pair(idx_dir, False, check_md5=False).images[3]
     module = datamodule(image_size=64)
     module.setup("test")
-    path = saved(Image.fromarray(pixels), "test.png")
-    dataset = ImageFileDataset([path], get_preparation(module.preparation), 64)
-    assert torch.equal(dataset[0].images, module.test_set[3].images)
+    image = read_image(saved(Image.fromarray(pixels), "test.png"))
+    prepared = get_preparation(module.preparation).prepare(image)
+    assert torch.equal(render_images([prepared.pixels], 64), module.test_set[3].images)
 
 
 def test_test_image_saved_as_jpeg_is_nearly_the_same(idx_dir, saved):
     pixels = load_pair(idx_dir, False, check_md5=False).images[3]
     prepare = get_preparation("fashion_mnist")
-    dataset = ImageFileDataset([saved(Image.fromarray(pixels), "a.jpg", quality=95)], prepare, 64)
+    image = read_image(saved(Image.fromarray(pixels), "a.jpg", quality=95))
     expected = input_images([pixels[None]], prepare, 64)
-    assert (dataset[0].images - expected).abs().mean() < 0.02
+    assert (input_images([image], prepare, 64) - expected).abs().mean() < 0.02

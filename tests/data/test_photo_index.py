@@ -91,7 +91,7 @@ def test_file_that_could_not_be_opened_is_tried_again(index, paths, monkeypatch)
     assert all(entry.sha256 for entry in index(paths).values())
 
 
-def _denied(path):
+def _denied(path, **options):
     raise PermissionError(13, "Permission denied")
 
 

@@ -1,42 +1,56 @@
-"""Preparation of items on black: they are aligned, and Fashion-MNIST is unchanged."""
+"""The preparation of Fashion-MNIST: its three cases, on images as data sets and people have them.
 
-import math
-import subprocess
-import sys
-from pathlib import Path
+What is done to items on black is in `test_alignment`, on a plain ground in `test_product_picture`.
+"""
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
+from drawn import GROUNDS, SHIRT, TROUSERS, as_jpeg, framed, in_a_room, mask, noise, picture, pixels
+from PIL import Image
 
 from fashion_transfer.data import PREPARATIONS, get_preparation, preparation
-from fashion_transfer.data.preparation import FOREGROUND, MARGIN, align_foreground
+from fashion_transfer.data.alignment import align_foreground, is_on_black
+from fashion_transfer.data.decoding import decode, read_image
+from fashion_transfer.data.preparation import AS_IT_IS, CUT_OUT, PLAIN_GROUND, Prepared
 from fashion_transfer.errors import ArgumentError
+from fashion_transfer.synthetic import LAYOUTS, OUT_OF_DISTRIBUTION, compose, ood_images
+
+prepare = get_preparation("fashion_mnist").prepare
 
 
-def block(top: int, left: int, height: int, width: int, size=(100, 80), channels: int = 1):
-    """A block of 200 on black, (C, h, w)."""
-    image = np.zeros((channels, *size), np.uint8)
-    image[:, top : top + height, left : left + width] = 200
-    return image
+@pytest.fixture
+def fake_cut_out(monkeypatch):
+    """`fake_cut_out(mask)`: a cut-out that finds these items; returns the pictures it was shown."""
+
+    def install(mask: np.ndarray | None) -> list[np.ndarray]:
+        shown = []
+        monkeypatch.setattr(preparation, "cut_out", lambda picture: shown.append(picture) or mask)
+        return shown
+
+    return install
 
 
-def bar(degrees: float, height: int = 60, width: int = 20, size: int = 160) -> np.ndarray:
-    """A bar with a bright head, rotated about the middle of a black image."""
-    y, x = np.meshgrid(*[np.arange(size) + 0.5 - size / 2] * 2, indexing="ij")
-    angle = math.radians(degrees)
-    along = x * math.cos(angle) + y * math.sin(angle)
-    down = y * math.cos(angle) - x * math.sin(angle)
-    inside = (np.abs(along) < width / 2) & (np.abs(down) < height / 2)
-    head = inside & (down < -height / 4)
-    return (inside * 100 + head * 100).astype(np.uint8)[None]
+@pytest.fixture(scope="module")
+def items() -> np.ndarray:
+    """Items on black as Fashion-MNIST shows them, dim haze around some: uint8, (60, 28, 28)."""
+    generator = np.random.default_rng(0)
+    images = np.zeros((60, 28, 28), np.uint8)
+    for number, image in enumerate(images):
+        outline = np.asarray(mask((SHIRT, TROUSERS)[number % 2], 28)) / 255
+        image[:] = outline * generator.integers(60, 256, (28, 28))
+        image[outline == 0] = generator.integers(0, 1 + number % 20, (outline == 0).sum())
+    return images
 
 
-def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """First and last row, first and last column of true pixels."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
+def same(image: np.ndarray, prepared: Prepared) -> bool:
+    """Whether an image was aligned and nothing else."""
+    aligned = np.array_equal(prepared.pixels, align_foreground(image))
+    return aligned and prepared.treatment == AS_IT_IS and prepared.colour is None
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean absolute difference of grey levels."""
+    return float(np.abs(one.astype(int) - other).mean())
 
 
 # By name
@@ -44,10 +58,10 @@ def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 def test_preparations_are_listed_by_their_names():
     assert set(PREPARATIONS) == {"fashion_mnist", "photo"}
-    for name, prepare in PREPARATIONS.items():
-        assert get_preparation(name) is prepare
-        assert prepare.name == name
-        assert isinstance(prepare.version, int)
+    for name, prepares in PREPARATIONS.items():
+        assert get_preparation(name) is prepares
+        assert prepares.name == name
+        assert isinstance(prepares.version, int)
 
 
 def test_unknown_preparation_is_rejected_with_those_there_are():
@@ -56,7 +70,7 @@ def test_unknown_preparation_is_rejected_with_those_there_are():
 
 
 @pytest.mark.parametrize("name", PREPARATIONS)
-@pytest.mark.parametrize("image", [block(30, 20, 40, 10), bar(30), block(0, 0, 100, 80)])
+@pytest.mark.parametrize("image", [noise(1, 28, 28), noise(3, 50, 40), pixels(picture())])
 def test_preparation_is_pure_and_gives_uint8(name, image):
     before = image.copy()
     image.flags.writeable = False
@@ -65,230 +79,245 @@ def test_preparation_is_pure_and_gives_uint8(name, image):
     assert one.ndim == 3
     assert np.array_equal(one, again)
     assert np.array_equal(image, before)
+    assert np.array_equal(get_preparation(name).prepare(image).pixels, one)
 
 
-def test_fashion_mnist_preparation_aligns_the_foreground():
-    prepare = get_preparation("fashion_mnist")
-    for image in (block(30, 20, 40, 10), bar(30)):
-        assert np.array_equal(prepare(image), align_foreground(image))
+def test_photos_for_a_photo_classifier_are_never_cut_out(fake_cut_out):
+    shown = fake_cut_out(None)
+    prepared = get_preparation("photo").prepare(noise(3, 50, 40))
+    assert (prepared.treatment, prepared.colour, shown) == (AS_IT_IS, None, [])
 
 
-# What stays as it is
+# As it is: items on black, and what data sets are made of
 
 
-@pytest.mark.parametrize(
-    "place", [(0, 0, 100, 80), (5, 40, 90, 2), (0, 39, 100, 1), (5, 0, 90, 80)]
-)
-def test_image_that_is_filled_in_one_direction_is_unchanged(place):
-    image = block(*place)
-    assert align_foreground(image) is image
+def test_images_of_fashion_mnist_are_unchanged(items, fake_cut_out):
+    shown = fake_cut_out(None)
+    for image in items[:, None]:
+        assert prepare(image).pixels is image
+        assert same(image, prepare(image))
+    assert shown == []
 
 
-def test_filling_nine_tenths_of_the_longer_side_is_enough():
-    assert align_foreground(block(5, 5, 90, 10)).shape == (1, 100, 80)
-    assert align_foreground(block(5, 5, 89, 10)).shape == (1, 89 + 6, 89 + 6)
-    assert align_foreground(block(0, 0, 10, 80)).shape == (1, 80 + 6, 80 + 6)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("control", [False, True])
+def test_composites_and_controls_are_aligned_and_no_more(items, layout, control):
+    labels = np.arange(len(items)) % 10
+    for image in compose(items, labels, layout, range(6), control=control).pixels[:, None]:
+        assert same(image, prepare(image))
 
 
-@pytest.mark.parametrize("value", [0, 1, FOREGROUND])
-def test_image_without_foreground_is_unchanged(value):
-    image = np.full((1, 20, 30), value, np.uint8)
-    assert align_foreground(image) is image
+@pytest.mark.parametrize("name", OUT_OF_DISTRIBUTION)
+def test_out_of_distribution_images_are_aligned_and_no_more(items, name, fake_cut_out):
+    shown = fake_cut_out(None)
+    for image in ood_images(name, 60, images=items)[:, None]:
+        assert same(image, prepare(image))
+    assert shown == []
 
 
-@pytest.mark.parametrize("value", [1, FOREGROUND])
-def test_item_whose_dim_ends_reach_both_edges_of_black_is_unchanged(value):
-    # As some dim items of Fashion-MNIST do: they were cropped by its authors already.
-    image = block(40, 30, 20, 20)
-    image[0, :, 39] = np.maximum(image[0, :, 39], value)
-    assert align_foreground(image) is image
-    image[0, 0, 39] = 0
-    assert align_foreground(image).shape == (1, 21, 21)
-
-
-def test_dim_ground_that_is_nowhere_black_counts_as_ground():
-    image = block(40, 30, 20, 20)
-    image[image == 0] = FOREGROUND
-    aligned = align_foreground(image)
-    assert aligned.shape == (1, 21, 21)
-    assert set(np.unique(aligned)) == {FOREGROUND, 200}
-    image[0, 0, 30:50] = FOREGROUND + 1
-    assert align_foreground(image).shape == (1, 64, 64)
-
-
-def test_noisy_dark_ground_counts_as_ground():
-    image = np.random.default_rng(0).integers(0, FOREGROUND, (1, 100, 80), dtype=np.uint8)
-    image[0, 40:60, 30:50] = 200
-    assert align_foreground(image).shape == (1, 21, 21)
-
-
-@pytest.mark.parametrize("image", [block(10, 20, 30, 20), bar(30), bar(-12), block(95, 75, 5, 5)])
-def test_aligning_twice_is_aligning_once(image):
-    once = align_foreground(image)
-    assert align_foreground(once) is once
+def test_item_on_black_may_be_of_any_size_and_colour():
+    image = pixels(picture((0, 0, 0), size=(400, 500)))
+    assert is_on_black(image)
+    assert same(image, prepare(image))
 
 
 @pytest.mark.real_data
-def test_official_images_are_unchanged_but_for_one(official):
-    training, test = official
-    assert changed(training.images) == [6955]
-    assert changed(test.images) == []
+def test_official_test_images_saved_as_png_are_what_they_were(official, tmp_path):
+    path = tmp_path / "image.png"
+    for image in official[1].images[:2000]:
+        Image.fromarray(image).save(path, compress_level=0)
+        assert same(image[None], prepare(read_image(path)))
 
 
-def changed(images: np.ndarray) -> list[int]:
-    prepare = get_preparation("fashion_mnist")
-    return [row for row, image in enumerate(images[:, None]) if prepare(image) is not image]
+# An item on another plain ground
 
 
-# Cropping
+@pytest.fixture(scope="module")
+def on_plain_white() -> np.ndarray:
+    return prepare(pixels(picture())).pixels
 
 
-@pytest.mark.parametrize("place", [(30, 20, 40, 10), (0, 0, 10, 40), (60, 40, 40, 40)])
-def test_small_item_is_centred_in_a_square_with_a_narrow_margin(place):
-    aligned = align_foreground(block(*place))
-    side = 40 + round(MARGIN * 40)
-    assert aligned.shape == (1, side, side)
-    assert aligned.dtype == np.uint8
-    top, bottom, left, right = extent(aligned[0] > 0)
-    assert (bottom - top + 1, right - left + 1) == place[2:]
-    assert abs(top - (side - 1 - bottom)) <= 1
-    assert abs(left - (side - 1 - right)) <= 1
-    assert (aligned == 200).sum() == place[2] * place[3]
+def test_item_on_white_is_as_fashion_mnist_shows_it(on_plain_white):
+    prepared = prepare(pixels(picture()))
+    assert prepared.treatment == PLAIN_GROUND
+    assert on_plain_white.shape == (1, 28, 28)
+    assert on_plain_white.dtype == np.uint8
+    # The cloth, negated; the ground, black.
+    assert int(on_plain_white[0, 9, 14]) == pytest.approx(255 - 60, abs=15)
+    assert on_plain_white[0, 0].max() == on_plain_white[0, -3:, 2].max() == 0
+    drawn = np.asarray(mask(SHIRT, 200).crop((10, 20, 190, 184)).resize((26, 24))) > 127
+    shown = on_plain_white[0, 2:26, 1:27] > 0
+    assert (shown == drawn)[:, [*range(7), *range(19, 26)]].mean() > 0.9
 
 
-@pytest.mark.parametrize("corner", [(0, 0), (0, 75), (95, 0), (95, 75)])
-def test_item_in_a_corner_has_a_black_margin_too(corner):
-    aligned = align_foreground(block(*corner, 5, 5))
-    assert aligned.shape == (1, 5, 5)  # of five pixels, a margin is none
-    assert (aligned == 200).all()
-    tall = align_foreground(block(*corner, 5, 1))
-    assert tall.shape == (1, 5, 5)
-    assert (tall[0, :, 2] == 200).all()
-    assert (tall > 0).sum() == 5
+@pytest.mark.parametrize("ground", GROUNDS)
+@pytest.mark.parametrize(
+    ("change", "at_most"),
+    [
+        (lambda drawn: drawn, 7),
+        (lambda drawn: as_jpeg(drawn, 85), 11),
+        (lambda drawn: framed(drawn, 255), 8),
+        (lambda drawn: framed(drawn, 0), 8),
+        (lambda drawn: as_jpeg(framed(drawn, 0), 85), 11),
+        (lambda drawn: drawn.resize((1500, 1600)), 8),
+    ],
+    ids=["clean", "JPEG", "white frame", "black frame", "JPEG with a black frame", "large"],
+)
+def test_ground_shadow_noise_and_frame_make_no_difference(
+    ground, change, at_most, on_plain_white, fake_cut_out
+):
+    shown = fake_cut_out(None)
+    prepared = prepare(pixels(change(picture(GROUNDS[ground], shadow=True))))
+    assert prepared.treatment == PLAIN_GROUND
+    assert prepared.pixels.shape == (1, 28, 28)
+    assert prepared.pixels.dtype == np.uint8
+    assert difference(prepared.pixels, on_plain_white) < at_most
+    assert shown == []
 
 
-def test_result_does_not_depend_on_the_place_of_the_item():
-    item = np.random.default_rng(0).integers(26, 256, (30, 20), dtype=np.uint8)
-    results = []
-    for top, left in ((0, 0), (33, 51), (70, 60)):
-        image = np.zeros((1, 100, 80), np.uint8)
-        image[0, top : top + 30, left : left + 20] = item
-        results.append(align_foreground(image))
-    assert np.array_equal(results[0], results[1])
-    assert np.array_equal(results[0], results[2])
+@pytest.mark.parametrize("hidden", [(0, 0, 0), (255, 0, 255)])
+def test_transparent_ground_is_white_whatever_colour_it_hides(hidden, on_plain_white):
+    image = picture(hidden)
+    whole = Image.new("L", image.size)
+    whole.paste(mask(), (50, 60))
+    image.putalpha(whole)
+    prepared = prepare(decode(image))
+    assert prepared.treatment == PLAIN_GROUND
+    assert difference(prepared.pixels, on_plain_white) < 4
 
 
-def test_margin_shows_dim_pixels_beside_the_item():
-    image = block(40, 30, 20, 20)
-    image[0, 40, 50] = FOREGROUND
-    aligned = align_foreground(image)
-    assert aligned.shape == (1, 21, 21)
-    assert (aligned == FOREGROUND).sum() == 1
+def test_grey_picture_is_prepared_like_a_colour_one(on_plain_white):
+    grey = np.asarray(picture().convert("L"))[None]
+    prepared = prepare(grey)
+    assert prepared.treatment == PLAIN_GROUND
+    assert difference(prepared.pixels, on_plain_white) < 1
 
 
-def test_colour_channels_are_cropped_together_and_any_of_them_is_foreground():
-    image = np.zeros((3, 60, 60), np.uint8)
-    image[0, 10:20, 10:20] = 255
-    image[2, 20:40, 20:30] = 90
-    aligned = align_foreground(image)
-    assert aligned.shape == (3, 32, 32)
-    assert [(channel > 0).sum() for channel in aligned] == [100, 0, 200]
+@pytest.mark.parametrize("margins", [(80, 80, 0, 0), (0, 0, 120, 120), (40, 60, 30, 10)])
+def test_black_bars_of_a_screenshot_are_cropped(margins, on_plain_white):
+    image = pixels(picture())
+    (top, bottom), (left, right) = margins[:2], margins[2:]
+    barred = np.pad(image, ((0, 0), (top, bottom), (left, right)))
+    if top:
+        barred[:, 12:20, left + 9 : left + 24] = 200  # the clock
+    prepared = prepare(barred)
+    assert prepared.treatment == PLAIN_GROUND
+    assert np.array_equal(prepared.pixels, on_plain_white)
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (3, 2)])
-def test_a_few_pixels_are_enough(height, width):
-    assert align_foreground(block(50, 30, height, width)).shape[1] >= max(height, width)
+def test_negative_of_an_image_of_fashion_mnist_is_a_picture(items, fake_cut_out):
+    shown = fake_cut_out(None)
+    for image in items[::7, None]:
+        prepared = prepare(255 - image)
+        assert prepared.treatment == PLAIN_GROUND
+        # As bright as before, but sharper.
+        assert np.corrcoef(prepared.pixels.ravel(), image.ravel())[0, 1] > 0.5
+    assert shown == []
 
 
-# Rotating
+# Anything else
 
 
-@pytest.mark.parametrize("degrees", [-44, -25, -12, 12, 30, 42])
-def test_rotated_item_becomes_upright(degrees):
-    upright, aligned = align_foreground(bar(0)), align_foreground(bar(degrees))
-    assert abs(aligned.shape[1] - upright.shape[1]) <= 4  # angles are tried in steps of 3 degrees
-    size = list(upright.shape[1:])
-    resized = F.interpolate(torch.from_numpy(aligned)[None].float(), size, mode="bilinear")
-    different = (resized[0] - torch.from_numpy(upright)).abs() > 50
-    assert different.float().mean() < 0.06
-    top, bottom, _, _ = extent(aligned[0] > FOREGROUND)
-    assert abs(top - (aligned.shape[1] - 1 - bottom)) <= 2
+def test_items_of_a_photo_are_cut_out(fake_cut_out, on_plain_white):
+    drawn = np.zeros((360, 480), bool)
+    drawn[80:280, 140:340] = np.asarray(mask()) > 127
+    image = pixels(in_a_room((SHIRT, (140, 80))))
+    shown = fake_cut_out(drawn)
+    prepared = prepare(image)
+    assert len(shown) == 1
+    assert np.array_equal(shown[0], image)
+    assert prepared.treatment == CUT_OUT
+    assert prepared.pixels.shape == (1, 28, 28)
+    assert difference(prepared.pixels, on_plain_white) < 6
+    # In colour, on a white square.
+    assert prepared.colour.shape == (3, 180, 180)
+    assert (prepared.colour[:, :5] == 255).all()
+    assert (prepared.colour[:, 80, 90] == image[:, 80 + 20 + 72, 140 + 10 + 90]).all()
 
 
-@pytest.mark.parametrize("degrees", [-2, 1])
-def test_nearly_upright_item_keeps_every_pixel(degrees):
-    image = bar(degrees)
-    aligned = align_foreground(image)
-    top, bottom, left, right = extent(image[0] > FOREGROUND)
-    inside = image[0, top : bottom + 1, left : right + 1]
-    assert np.array_equal(aligned[0][aligned[0] > FOREGROUND], inside[inside > FOREGROUND])
+@pytest.mark.real_net
+def test_real_net_cuts_out_what_a_person_would(cutout_net, on_plain_white):
+    prepared = prepare(pixels(in_a_room((SHIRT, (140, 80)))))
+    assert prepared.treatment == CUT_OUT
+    assert difference(prepared.pixels, on_plain_white) < 12
 
 
-def test_colour_channels_are_rotated_together():
-    grey = bar(30)
-    colour = align_foreground(np.concatenate([grey] * 3))
-    assert np.array_equal(colour, np.concatenate([align_foreground(grey)] * 3))
+def test_photo_without_the_net_is_taken_for_a_plain_ground(caplog):
+    for seed in range(2):
+        prepared = prepare(noise(3, 150, 120, seed=seed))
+        assert prepared.treatment == PLAIN_GROUND
+        assert prepared.pixels.shape == (1, 28, 28)
+        assert prepared.colour.shape == (3, 150, 150)
+    assert len(caplog.records) == 1
+    assert "make cutout" in caplog.text
 
 
-def grid_sample(image, angle, centre, side) -> np.ndarray:
-    """`_rotate` in the words of torch."""
-    side *= 1 + MARGIN
-    count = math.ceil(side)
-    steps = ((np.arange(count) + 0.5) / count - 0.5) * side
-    x, y = np.meshgrid(centre[0] + steps, centre[1] + steps)
-    cos, sin = np.cos(angle), np.sin(angle)
-    places = np.stack([x * cos - y * sin, x * sin + y * cos], -1)
-    height, width = image.shape[1:]
-    grid = torch.from_numpy(2 * places / [width, height] - 1).float()[None]
-    pixels = torch.from_numpy(image)[None].float()
-    return F.grid_sample(pixels, grid, align_corners=False)[0].round().byte().numpy()
+def test_photo_in_which_nothing_stands_out_is_taken_for_a_plain_ground(fake_cut_out):
+    fake_cut_out(None)
+    assert prepare(noise(3, 150, 120)).treatment == PLAIN_GROUND
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("degrees", [-40, -20, 15, 33])
-def test_rotation_equals_torchs_grid_sample(degrees, channels, monkeypatch):
-    noise = np.random.default_rng(0).integers(60, 256, (channels, 160, 160), dtype=np.uint8)
-    image = np.where(bar(degrees) > 0, noise, 0).astype(np.uint8)
-    # At the edge of the image, too, where there is nothing to sample beyond.
-    for turned in (image, image[:, 52:108, :], image[:, :, 40:120]):
-        ours = align_foreground(turned)
-        with monkeypatch.context() as patch:
-            patch.setattr(preparation, "_rotate", grid_sample)
-            theirs = align_foreground(turned)
-        assert ours.shape == theirs.shape
-        assert ours.std() > 10
-        different = ours != theirs
-        # Equal on x86; processors that do not fuse multiply and add round otherwise now and then.
-        assert different.mean() < 0.001
-        assert np.abs(ours.astype(int) - theirs).max() <= 1
+# Any picture there is
 
 
-# Without torch
+def odd_pictures():
+    """Pictures of many sizes, shapes, colours and contents, always the same: uint8, (C, h, w)."""
+    generator = np.random.default_rng(0)
+    sides = (1, 2, 3, 5, 13, 28, 57, 113, 200)
+    shapes = [(1, 500), (500, 1), (2, 700), (3, 130), (640, 9), (1, 113), (1, 1)]
+    shapes += [tuple(generator.choice(sides, 2)) for _ in range(40)]
+    for height, width in shapes:
+        for channels in (1, 3):
+            shape = (channels, height, width)
+            colour = generator.integers(0, 256, (channels, 1, 1), dtype=np.uint8)
+            yield np.broadcast_to(colour, shape).copy()
+            yield generator.integers(0, 256, shape, dtype=np.uint8)
+            image = np.broadcast_to(colour, shape).copy()
+            top, left = generator.integers(height), generator.integers(width)
+            image[:, top : top + 1 + height // 2, left : left + 1 + width // 2] = 255 - colour
+            yield image
+            image = image // 8 * 8 + generator.integers(0, 8, shape, dtype=np.uint8)
+            yield image
+    for value in (0, 25, 26, 128, 229, 230, 255):
+        for shape in ((1, 1, 1), (3, 28, 28), (1, 300, 200), (3, 113, 113)):
+            yield np.full(shape, value, np.uint8)
 
-LOAD = """
-import importlib.util, sys
 
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "torchvision", "lightning", "PIL", "hydra", "scipy"}:
-            raise ImportError(f"{name} is blocked")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("net", ["is missing", "finds one pixel", "finds everything"])
+def test_any_picture_is_prepared(net, monkeypatch):
+    def found(picture: np.ndarray) -> np.ndarray:
+        everything = np.ones(picture.shape[1:], bool)
+        one_pixel = np.zeros_like(everything)
+        one_pixel[-1, 0] = True
+        return everything if net == "finds everything" else one_pixel
 
-sys.meta_path.insert(0, Blocker())
-spec = importlib.util.spec_from_file_location("preparation", sys.argv[1])
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
+    if net != "is missing":
+        monkeypatch.setattr(preparation, "cut_out", found)
+    treatments = set()
+    for image in odd_pictures():
+        prepared = prepare(image)
+        treatments.add(prepared.treatment)
+        assert prepared.pixels.dtype == np.uint8
+        if prepared.treatment == AS_IT_IS:
+            assert prepared.colour is None
+            assert np.array_equal(prepared.pixels, align_foreground(image))
+        else:
+            assert prepared.pixels.shape == (1, 28, 28)
+            assert prepared.colour.dtype == np.uint8
+            assert prepared.colour.ndim == 3
+            assert len(prepared.colour) == 3
+            assert prepared.colour.shape[1] == prepared.colour.shape[2] >= 1
+    assert treatments - {CUT_OUT} == {AS_IT_IS, PLAIN_GROUND}
+    assert (CUT_OUT in treatments) == (net != "is missing")
 
-import numpy as np
 
-image = np.load(sys.argv[2])
-np.save(sys.argv[2], module.get_preparation("fashion_mnist")(image))
-"""
-
-
-def test_preparation_needs_numpy_alone(tmp_path):
-    image, file = bar(30), tmp_path / "image.npy"
-    np.save(file, image)
-    command = [sys.executable, "-c", LOAD, str(Path(preparation.__file__)), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert np.array_equal(np.load(file), align_foreground(image))
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", PREPARATIONS)
+def test_smallest_pictures_are_prepared(name):
+    for height in range(1, 6):
+        for width in range(1, 6):
+            for channels in (1, 3):
+                prepared = get_preparation(name)(noise(channels, height, width, seed=height))
+                assert prepared.dtype == np.uint8
+                assert prepared.size

@@ -35,6 +35,7 @@ def test_warning_metrics_are_as_counted_by_hand(evaluated):
         assert summary[f"control/{name}/warned"] == 0.5
     assert summary["multi_item/trained/warned"] == 1
     assert summary["multi_item/held_out/warned"] == 0.5
+    assert summary["multi_item/worn_held_out/reason_multi_item"] == 0.5
     share = len(TRAINED_LAYOUTS) / len(LAYOUTS)
     assert summary["multi_item/reason_multi_item"] == pytest.approx(share + 0.5 * (1 - share))
     assert summary["control/warned"] == summary["control/trained/warned"] == 0.5
@@ -54,6 +55,15 @@ def test_each_layout_has_the_same_weight(evaluated, make_evaluated):
     before = warning_metrics(evaluated)["multi_item/trained/warned"]
     after = warning_metrics(evaluated | {"multi_item/stacked": many})["multi_item/trained/warned"]
     assert before - after == pytest.approx(1 / len(TRAINED_LAYOUTS))
+
+
+def test_worn_outfits_are_averaged_by_themselves(evaluated, make_evaluated):
+    worn = [name for name in HELD_OUT_LAYOUTS if name.startswith("worn_")]
+    missed = {f"multi_item/{name}": make_evaluated("ambiguous", "confident") for name in worn}
+    summary = warning_metrics(evaluated | missed)
+    assert summary["multi_item/worn_held_out/warned"] == 0.5
+    assert summary["multi_item/worn_held_out/reason_multi_item"] == 0
+    assert summary["control/worn_held_out/warned"] == 0.5
 
 
 def test_means_are_over_the_layouts_that_a_data_set_has(evaluated, make_evaluated):
@@ -107,10 +117,11 @@ def test_summary_has_every_name_once(summarised):
     expected |= {
         f"{prefix}/{group}/warned"
         for prefix in ("multi_item", "control")
-        for group in ("trained", "held_out")
+        for group in ("trained", "held_out", "worn_held_out")
     }
     expected |= {
         "multi_item/reason_multi_item",
+        "multi_item/worn_held_out/reason_multi_item",
         "multi_item/auroc",
         "control/warned",
         "control/warned_over_single",

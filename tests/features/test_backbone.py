@@ -56,6 +56,51 @@ def test_backbone_takes_any_image_size(backbone):
         assert backbone(torch.zeros(2, 1, height, width)).shape == (2, 512)
 
 
+# ImageNet's classes
+
+
+@pytest.mark.parametrize("pool", [None, ["layer2"], ["layer4@2", "layer1"]])
+def test_imagenet_logits_are_torchvisions_own(
+    make_backbone, reference, reference_file, images, pool
+):
+    backbone = make_backbone(weights=str(reference_file), pool=pool)
+    normalise = torchvision.transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
+    with torch.no_grad():
+        expected = reference(normalise(images))
+    logits = backbone.imagenet_logits(images)
+    assert logits.dtype == torch.float32
+    assert not logits.requires_grad
+    assert logits.shape == expected.shape == (5, 1000)
+    assert torch.allclose(logits, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_imagenets_classifier_is_in_float32_whatever_the_backbone_is_in(
+    make_backbone, reference_file, images
+):
+    exact = make_backbone(weights=str(reference_file)).imagenet_logits(images)
+    backbone = make_backbone(weights=str(reference_file), precision="bfloat16")
+    assert backbone.to_device("cpu") == "bfloat16"
+    logits = backbone.imagenet_logits(images)
+    assert logits.dtype == torch.float32
+    assert (logits - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+def test_imagenets_classifier_is_there_if_the_weights_have_it(
+    make_backbone, backbone, reference, reference_file, tmp_path
+):
+    with_it = make_backbone(weights=str(reference_file))
+    assert torch.equal(with_it.imagenet.weight, reference.fc.weight)
+    assert with_it.identity.keys() == backbone.identity.keys()
+    assert backbone.imagenet is None  # random weights
+    assert make_backbone(weights=str(reference_file), unfreeze_last=True).imagenet is None
+    state = reference.state_dict()
+    for name, classes in (("ten", 10), ("none", 0)):
+        part = {k: v[:classes] if k.startswith("fc.") else v for k, v in state.items()}
+        part = {k: v for k, v in part.items() if len(v.shape) == 0 or len(v)}
+        torch.save(part, tmp_path / f"{name}.pth")
+        assert make_backbone(weights=str(tmp_path / f"{name}.pth")).imagenet is None
+
+
 # Nodes
 
 

@@ -87,6 +87,7 @@ def test_checkpoint_describes_its_classifier(fitted):
     assert described["multi_item"] is False
     assert described["standardise"] is True
     assert described["threshold"] == 0.8
+    assert described["second_opinion"] is False  # random weights have no ImageNet classifier
     validation = described["validation"]
     assert validation.keys() == {"confidence", "correct"}
     assert len(validation["confidence"]) == len(validation["correct"]) == 50

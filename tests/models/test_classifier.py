@@ -4,8 +4,10 @@ import torch
 from PIL import Image
 
 from fashion_transfer.confidence import Prediction, fit_threshold
-from fashion_transfer.data import Batch, ImageDataset, Split, get_preparation
+from fashion_transfer.confidence.decision import PHOTO_ADVICE
+from fashion_transfer.data import Batch, ImageDataset, Split, get_preparation, input_images
 from fashion_transfer.data.fashion_mnist import CLASS_NAMES
+from fashion_transfer.data.preparation import AS_IT_IS, CUT_OUT, PLAIN_GROUND, Prepared
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.models.classifier import PREDICT_BATCH
 
@@ -243,7 +245,6 @@ def test_predict_gives_what_an_evaluation_of_the_same_images_gives(make_classifi
     split = Split("test images", images, np.zeros(6, np.int64), "0")
     dataset = ImageDataset(split, get_preparation("fashion_mnist"), 32)
     batch = dataset.__getitems__(range(6))
-    assert torch.equal(batch.images, classifier.batch(list(images)).images)
     with torch.no_grad():
         assert classifier.predict(images) == classifier.decide(*classifier.outputs(batch))
 
@@ -256,9 +257,41 @@ def test_predict_prepares_images_as_in_training(make_classifier):
     assert prepared.shape != small.shape
     for name, wanted in (("fashion_mnist", prepared), ("photo", small)):
         classifier = make_classifier(preparation=name).eval()
-        expected = classifier.batch([wanted]).images
-        torch.testing.assert_close(classifier.batch([small]).images, expected)
-        assert expected.shape[1] == (3 if name == "photo" else 1)
+        images = input_images([small], get_preparation(name), 32)
+        assert images.shape[1] == (3 if name == "photo" else 1)
+        expected = classifier.decide(*classifier.outputs(Batch(images=images)))
+        assert classifier.predict(small) == classifier.predict(wanted) == expected
+
+
+def test_predict_names_what_was_done_to_each_image(make_classifier):
+    classifier, pixels = make_classifier().eval(), grey_images(1)[0]
+    treatments = (AS_IT_IS, PLAIN_GROUND, CUT_OUT)
+    predictions = classifier.predict_prepared([Prepared(pixels, t) for t in treatments])
+    assert [p.prepared for p in predictions] == list(treatments)
+    first = predictions[0]
+    for prediction in predictions:
+        assert prediction.probabilities == pytest.approx(first.probabilities, abs=1e-6)
+        assert len(prediction.probabilities) == 10
+    ground = np.full((3, 60, 50), 230, np.uint8)
+    ground[:, 15:40, 10:35] = 60
+    assert [p.prepared for p in classifier.predict([pixels, ground])] == [AS_IT_IS, PLAIN_GROUND]
+
+
+def test_message_advises_on_what_was_cut_out_alone(make_classifier):
+    classifier, pixels = make_classifier(threshold=1.0).eval(), grey_images(1)[0]
+    treatments = (AS_IT_IS, PLAIN_GROUND, CUT_OUT)
+    predictions = classifier.predict_prepared([Prepared(pixels, t) for t in treatments])
+    assert [PHOTO_ADVICE in p.message for p in predictions] == [False, False, True]
+
+
+def test_predict_prepared_takes_images_of_different_sizes_and_leaves_the_mode(make_classifier):
+    classifier = make_classifier(head={"name": "linear", "dropout": 0.5}).train()
+    images = [Prepared(grey_images(1, size)[0]) for size in (28, 40, 28)]
+    predictions = classifier.predict_prepared(images)
+    assert classifier.training
+    assert predictions == classifier.predict_prepared(images)
+    assert predictions[1] != predictions[0]
+    assert predictions[2].probabilities == pytest.approx(predictions[0].probabilities, abs=1e-6)
 
 
 def test_predict_takes_more_images_than_one_batch_in_their_order(make_classifier):

@@ -1,106 +1,158 @@
 """The gallery of predictions."""
 
-import matplotlib.colors
 import numpy as np
 import pytest
+from PIL import Image, ImageColor
 
-from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.reporting import gallery, prediction_gallery, save_figure
+from fashion_transfer.reporting import Picture, write_gallery
+from fashion_transfer.reporting import gallery as module
+from fashion_transfer.reporting.gallery import gallery, small
 
-
-def read_grey(path) -> np.ndarray:
-    return np.full((1, 28, 28), 128, np.uint8)
-
-
-def read_missing(path) -> np.ndarray:
-    raise FashionTransferError(f"{path}: no such file")
+RED, BLUE = np.uint8([[[255, 0, 0]]]), np.uint8([[[0, 0, 255]]])
+PICTURE = Picture(RED, BLUE)
 
 
-def outlines(figure) -> list[str]:
-    """The colour of the outline of each image that is drawn."""
-    return [
-        matplotlib.colors.to_hex(axis.spines["left"].get_edgecolor())
-        for axis in figure.axes
-        if axis.axison
-    ]
+def pixel(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    value = image.getpixel((x, y))
+    assert isinstance(value, tuple)
+    return value
 
 
-def notes(figure) -> list[list[str]]:
-    return [axis.get_xlabel().split("\n") for axis in figure.axes if axis.axison]
+def corner(position: int = 0) -> tuple[int, int]:
+    """Top left of the outline of an image in the first row."""
+    top = 2 * module.SPACE + module.TEXT_LINE
+    return module.SPACE + position * (module.WIDTH + module.SPACE), top
+
+
+def bar_length(image: Image.Image, color: str) -> int:
+    """Pixels of the bar of confidence of the first image."""
+    left, top = corner()
+    y = top + module.SIDE + 2 * module.OUTLINE + 2 * module.GAP + module.TITLE_SIZE + 2
+    row = [pixel(image, left + x, y) for x in range(module.WIDTH)]
+    return row.count(ImageColor.getrgb(color)[:3])
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """`lines(images)`: the texts that are drawn."""
+    texts: list[str] = []
+    draw = module.ImageDraw.ImageDraw.text
+
+    def spy(self, xy, text, *args, **options):
+        texts.append(text)
+        draw(self, xy, text, *args, **options)
+
+    monkeypatch.setattr(module.ImageDraw.ImageDraw, "text", spy)
+
+    def drawn(images) -> list[str]:
+        texts.clear()
+        gallery(images)
+        return texts[1:]  # the first one is the heading
+
+    return drawn
 
 
 @pytest.mark.parametrize(
-    ("case", "color", "title"),
+    ("case", "color", "title", "confidence"),
     [
-        ({}, gallery.ACCEPTED_COLOR, "Coat  90%"),
-        ({"warning": True}, gallery.WARNING_COLOR, "Coat  50%"),
-        ({"error": "no such file"}, gallery.UNREAD_COLOR, "not read"),
+        ({}, module.ACCEPTED_COLOR, "Coat  90%", 0.9),
+        ({"warning": True}, module.WARNING_COLOR, "Coat  50%", 0.5),
     ],
-    ids=["accepted", "warning", "unread"],
+    ids=["accepted", "warning"],
 )
-def test_outline_and_title_show_the_outcome(image_prediction, tmp_path, case, color, title):
-    figure = prediction_gallery([image_prediction("coat.png", **case)], read_grey)
-    assert outlines(figure) == [color]
-    assert figure.axes[0].get_title() == title
-    assert notes(figure)[0][0] == "coat.png"
-    save_figure(figure, tmp_path / "gallery.png", dpi=100)
+def test_outline_title_and_bar_show_the_outcome(
+    image_prediction, lines, case, color, title, confidence
+):
+    images = [(image_prediction("coat.png", **case), PICTURE)]
+    drawn = gallery(images)
+    assert pixel(drawn, *corner()) == ImageColor.getrgb(color)
+    assert bar_length(drawn, color) == round(confidence * module.WIDTH)
+    assert lines(images)[:2] == [title, "coat.png"]
 
 
-def test_images_of_every_size_are_drawn_side_by_side(image_prediction):
-    sizes = iter([(1, 28, 28), (3, 1500, 2000), (3, 2, 300), (1, 1, 1)])
-    images = [image_prediction(f"{number}.png") for number in range(4)]
-    figure = prediction_gallery(images, lambda path: np.zeros(next(sizes), np.uint8))
-    one = prediction_gallery(images[:1], read_grey)
-    assert figure.get_size_inches().tolist() == pytest.approx(
-        [4 * one.get_size_inches()[0], one.get_size_inches()[1]]
-    )
-    assert [len(axis.images) for axis in figure.axes] == [1] * 4
+def test_picture_is_beside_what_the_classifier_saw(image_prediction):
+    drawn = gallery([(image_prediction("coat.png"), PICTURE)])
+    left, top = corner()
+    y, half = top + module.SIDE // 2, module.SIDE // 2
+    assert pixel(drawn, left + module.OUTLINE + half, y) == (255, 0, 0)
+    assert pixel(drawn, left + module.WIDTH - module.OUTLINE - half, y) == (0, 0, 255)
 
 
-@pytest.mark.parametrize(
-    "name", ["$x_1$ $.png", "a_b^c{d}\\frac.png", "IMG (1).png", "Müller's, so.png"]
-)
-def test_names_are_not_markup(image_prediction, tmp_path, name):
-    figure = prediction_gallery([image_prediction(name, warning=True)], read_grey)
-    assert notes(figure)[0][0] == name
-    save_figure(figure, tmp_path / "gallery.png")
-    assert not figure.axes[0].xaxis.label.get_parse_math()
+def test_warning_is_given_in_words(image_prediction, lines):
+    texts = lines([(image_prediction("coat.png", warning=True), PICTURE)])
+    assert " ".join(texts[2:]) == "⚠ ambiguous: It may be a coat or a shirt."
 
 
-def test_a_long_name_shows_its_beginning_and_end(image_prediction):
-    figure = prediction_gallery([image_prediction("start" + "n" * 150 + ".png")], read_grey)
-    [[name]] = notes(figure)
+def test_file_that_was_not_read_is_grey_with_its_error(image_prediction, lines):
+    images = [(image_prediction("coat.png", error="no such file"), None)]
+    assert pixel(gallery(images), *corner()) == ImageColor.getrgb(module.UNREAD_COLOR)
+    assert lines(images) == ["not read", "coat.png", "no such file"]
+
+
+def test_long_error_is_cut_and_every_line_fits(image_prediction, lines):
+    error = "cannot be read (" + "word " * 50 + ")"
+    texts = lines([(image_prediction("bad.png", error=error), None)])[2:]
+    assert len(texts) == module.MAX_LINES
+    assert texts[-1].endswith("…")
+    font = module._font(module.TEXT_SIZE)
+    assert max(map(font.getlength, texts)) <= module.WIDTH
+
+
+@pytest.mark.parametrize("letters", [150, 5000])
+def test_long_name_shows_its_beginning_and_end(image_prediction, lines, letters):
+    [_, name] = lines([(image_prediction(f"start{'n' * letters}.png"), PICTURE)])
     assert name.startswith("start")
     assert name.endswith(".png")
-    assert len(name) <= gallery.NAME_LETTERS
+    assert module._font(module.TEXT_SIZE).getlength(name) <= module.WIDTH
 
 
-def test_a_long_error_is_cut(image_prediction):
-    image = image_prediction("bad.png", error="cannot be read (" + "word " * 50 + ")")
-    [lines] = notes(prediction_gallery([image], read_grey))
-    assert len(lines) == 1 + gallery.NOTE_LINES
-    assert lines[-1].endswith("…")
+@pytest.mark.parametrize(
+    "name", ["$x_1$ $.png", "a_b^c\\frac.png", "IMG (1).png", "Müller's, so.png"]
+)
+def test_names_are_drawn_as_they_are(image_prediction, lines, name):
+    assert lines([(image_prediction(name), PICTURE)])[1] == name
 
 
-def test_only_the_first_images_of_many_are_drawn(image_prediction, monkeypatch, caplog):
-    monkeypatch.setattr(gallery, "MAX_IMAGES", 2)
-    images = [image_prediction("1.png"), image_prediction("2.png"), image_prediction("3.png")]
-    with caplog.at_level("INFO"):
-        figure = prediction_gallery(images, read_grey)
-    assert len(outlines(figure)) == 2
-    assert "first 2 of 3" in caplog.text
+def test_name_of_several_lines_is_drawn_in_one(image_prediction, lines):
+    assert lines([(image_prediction("two\nlines.png"), PICTURE)])[1] == "two lines.png"
 
 
-def test_a_file_deleted_after_its_prediction_is_shown_as_not_read(image_prediction):
-    images = [image_prediction("gone.png"), image_prediction("coat.png")]
-    figure = prediction_gallery(
-        images, lambda path: read_missing(path) if path.name == "gone.png" else read_grey(path)
+def test_images_are_in_rows(image_prediction):
+    one, all_of_them = (
+        gallery([(image_prediction("coat.png"), PICTURE)] * count).size for count in (1, 6)
     )
-    assert outlines(figure) == [gallery.UNREAD_COLOR, gallery.ACCEPTED_COLOR]
-    assert notes(figure)[0] == ["gone.png", "no such file"]
+    across = module.WIDTH + module.SPACE
+    assert all_of_them[0] == one[0] + (module.COLUMNS - 1) * across
+    assert all_of_them[1] > 1.5 * one[1]
 
 
-def test_unused_places_of_the_last_row_stay_empty(image_prediction):
-    figure = prediction_gallery([image_prediction("coat.png")] * 6, read_grey)
-    assert len(figure.axes) == 2 * gallery.COLUMNS
-    assert len(outlines(figure)) == 6
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 28, 28), (28, 28)),
+        ((3, 1500, 2000), (120, 160, 3)),
+        ((3, 2, 3000), (1, 160, 3)),
+        ((1, 1, 1), (1, 1)),
+    ],
+)
+def test_small_pictures_of_any_image_are_drawn(image_prediction, shape, expected):
+    picture = small(np.full(shape, 128, np.uint8))
+    height, width = picture.shape[:2]
+    assert (height, width) == pytest.approx(expected[:2], abs=1)
+    assert picture.ndim == len(expected)
+    assert np.all(picture == 128)
+    drawn = gallery([(image_prediction("a.png"), Picture(picture, picture))])
+    middle = module.OUTLINE + (module.SIDE - 1) // 2
+    assert pixel(drawn, corner()[0] + middle, corner()[1] + middle) == (128, 128, 128)
+
+
+def test_gallery_is_written_as_a_png(image_prediction, tmp_path):
+    write_gallery([(image_prediction("coat.png"), PICTURE)], tmp_path / "gallery.png")
+    with Image.open(tmp_path / "gallery.png") as image:
+        assert image.format == "PNG"
+    assert [path.name for path in tmp_path.iterdir()] == ["gallery.png"]
+
+
+def test_gallery_needs_no_font_but_pillows(image_prediction, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert gallery([(image_prediction("coat.png", warning=True), PICTURE)])

@@ -1,161 +1,21 @@
-"""Tables in the terminal and in Markdown, and the CSV file of predictions."""
+"""Tables in the terminal and in Markdown."""
 
-import csv
 import math
-import os
-from pathlib import Path
 
 import pytest
 
-from fashion_transfer.confidence.decision import Prediction
-from fashion_transfer.errors import ArgumentError
 from fashion_transfer.reporting import (
-    ImagePrediction,
     WarningRow,
     print_metrics,
-    print_predictions,
     print_warnings,
     warnings_markdown,
-    write_predictions,
 )
-from fashion_transfer.reporting.tables import markdown_table, set_title, short_warning
-
-HEADER = ["path", "label", "confidence", "warning", "reason", "message", "error"]
-
-NAMES = (
-    "IMG (1).jpg",
-    "a,b.jpg",
-    "Müller.jpg",
-    "it's.jpg",
-    'so "called".png',
-    "a=b.png",
-    "-x.png",
-    "two\nlines.png",
-    "写真.jpg",
-    "$HOME; rm.png",
-)
+from fashion_transfer.reporting.tables import markdown_table, set_title
 
 
 @pytest.fixture(autouse=True)
 def wide_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "240")
-
-
-def read(path) -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))
-
-
-@pytest.mark.parametrize("case", ["neither", "both"])
-def test_an_image_prediction_is_a_prediction_or_an_error(prediction, case):
-    given = (None, "") if case == "neither" else (prediction(), "no such file")
-    with pytest.raises(ArgumentError, match="error must be given if there is no prediction"):
-        ImagePrediction(Path("a.png"), *given)
-
-
-# ---- the CSV file
-
-
-def test_csv_file_has_a_row_per_image(image_prediction, tmp_path):
-    path = tmp_path / "predictions.csv"
-    write_predictions([image_prediction("a.jpg"), image_prediction("b.jpg", warning=True)], path)
-    message = "It may be a coat or a shirt."
-    assert read(path) == [
-        HEADER,
-        ["a.jpg", "Coat", "0.900000", "false", "", "", ""],
-        ["b.jpg", "Coat", "0.500000", "true", "ambiguous", message, ""],
-    ]
-
-
-def test_csv_row_of_an_unreadable_file_has_the_error_only(image_prediction, tmp_path):
-    path = tmp_path / "predictions.csv"
-    write_predictions([image_prediction("bad.jpg", error="not an image, or damaged")], path)
-    assert read(path)[1] == ["bad.jpg", "", "", "", "", "", "not an image, or damaged"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_csv_file_preserves_every_name(image_prediction, tmp_path, name):
-    path = tmp_path / "predictions.csv"
-    write_predictions([image_prediction(name), image_prediction("next.jpg")], path)
-    assert [row[0] for row in read(path)[1:]] == [name, "next.jpg"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="file names there are text")
-def test_csv_file_takes_a_name_that_is_not_utf_8(image_prediction, tmp_path):
-    path = tmp_path / "predictions.csv"
-    names = [os.fsdecode(b"caf\xe9.jpg"), "next.jpg"]
-    write_predictions([image_prediction(name) for name in names], path)
-    content = path.read_bytes()
-    assert b"caf\xe9.jpg" in content
-    assert b"next.jpg" in content
-
-
-def test_csv_file_replaces_an_older_one_and_leaves_nothing_else(image_prediction, tmp_path):
-    path = tmp_path / "predictions.csv"
-    path.write_text("an older run's much longer file\n" * 100)
-    write_predictions([image_prediction("one.jpg")], path)
-    assert len(read(path)) == 2
-    assert [file.name for file in tmp_path.iterdir()] == ["predictions.csv"]
-
-
-# ---- the table of predictions
-
-
-def test_predictions_are_printed_with_label_confidence_and_warning(image_prediction, capsys):
-    print_predictions([image_prediction("a.jpg"), image_prediction("b.jpg", warning=True)])
-    out = capsys.readouterr().out
-    [accepted] = [line for line in out.splitlines() if "a.jpg" in line]
-    [warned] = [line for line in out.splitlines() if "b.jpg" in line]
-    assert "Coat" in accepted
-    assert "90%" in accepted
-    assert "ambiguous" not in accepted
-    assert "50%" in warned
-    assert "ambiguous" in warned
-    assert "1 of 2 images have a warning, such as: It may be a coat or a shirt." in out
-
-
-def test_predictions_are_printed_with_the_error_of_a_file(image_prediction, capsys):
-    print_predictions([image_prediction("bad.jpg", error="no such file")])
-    [line] = [line for line in capsys.readouterr().out.splitlines() if "bad.jpg" in line]
-    assert "no such file" in line
-    assert "Coat" not in line
-
-
-@pytest.mark.parametrize("name", [*NAMES[:7], "photo[bold].jpg", "[red]coat[/red].jpg", "x[/].jpg"])
-def test_names_are_printed_as_they_are(image_prediction, capsys, name):
-    print_predictions([image_prediction(name)])
-    assert name in capsys.readouterr().out
-
-
-def test_labels_and_errors_are_printed_as_they_are(image_prediction, prediction, capsys):
-    error = "cannot be read ([Errno 5] [io] error)"
-    labelled = ImagePrediction(Path("a.jpg"), prediction()._replace(label="coat[wool]"))
-    print_predictions([image_prediction("bad.jpg", error=error), labelled])
-    out = capsys.readouterr().out
-    assert error in out
-    assert "coat[wool]" in out
-
-
-def test_a_long_table_is_cut_with_a_note(image_prediction, capsys):
-    print_predictions([image_prediction(f"{number:03}.jpg") for number in range(7)], max_rows=5)
-    out = capsys.readouterr().out
-    assert "004.jpg" in out
-    assert "005.jpg" not in out
-    assert "2 more" in out
-
-
-@pytest.mark.parametrize(
-    ("others", "text"),
-    [
-        ((("Coat", 0.3), ("Dress", 0.051)), "⚠ ambiguous: or Coat 30%, Dress 5%"),
-        ((("Coat", 0.3), ("Dress", 0.049)), "⚠ ambiguous: or Coat 30%"),
-        ((("Coat", 0.01), ("Dress", 0.0)), "⚠ ambiguous"),
-    ],
-)
-def test_short_warning_names_likely_labels_only(others, text):
-    top = (("Shirt", 0.6), *others)
-    assert short_warning(Prediction("Shirt", 0.6, top, True, "ambiguous", "…")) == text
-    assert short_warning(Prediction("Shirt", 0.9, top, False)) == ""
 
 
 # ---- the table of metrics

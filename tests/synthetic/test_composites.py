@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fashion_transfer.data.preparation import FOREGROUND
+from fashion_transfer.data.alignment import FOREGROUND
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.synthetic import composites
 from fashion_transfer.synthetic.composites import (
@@ -13,10 +13,11 @@ from fashion_transfer.synthetic.composites import (
     compose,
     composite_items,
 )
-from fashion_transfer.synthetic.layouts import LAYOUTS
+from fashion_transfer.synthetic.layouts import LAYOUTS, SHOE
 
 COUNT = 24
 OVERLAPPING = [name for name, plan in LAYOUTS.items() if plan.cells[0] == plan.cells[1]]
+OUTFITS = [name for name, plan in LAYOUTS.items() if plan.is_outfit]
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 
@@ -47,12 +48,33 @@ def test_no_image_occurs_twice_and_classes_are_as_the_layout_says(draw, layout):
     ordered = np.sort(result.items, axis=1)
     assert np.all(ordered[:, 1:] > ordered[:, :-1])
     distinct = np.array([len(set(row)) for row in result.labels.tolist()])
-    if plan.classes == "same":
+    if plan.is_outfit:
+        for slot, role in enumerate(plan.classes):
+            assert set(result.labels[:, slot]) == set(role)
+    elif plan.classes == "same":
         assert np.all(distinct == 1)
     elif plan.classes == "different":
         assert np.all(distinct == len(plan.cells))
     else:
         assert 1 <= distinct.min() < distinct.max() == len(plan.cells)
+
+
+@pytest.mark.parametrize("layout", OUTFITS)
+def test_shoes_are_a_pair(draw, layout):
+    shoes = [slot for slot, role in enumerate(LAYOUTS[layout].classes) if role == SHOE]
+    labels = draw(layout, range(60)).labels[:, shoes]
+    assert len(shoes) in (0, 2)
+    assert np.all(labels[:, :1] == labels)
+
+
+@pytest.mark.parametrize("layout", OUTFITS)
+@pytest.mark.parametrize("names", [[1, 3, 8], [20, 21, 22]])
+def test_an_outfit_takes_any_class_for_a_role_without_images(items, labels, layout, names):
+    some = np.array(names)[labels % 3]
+    result = compose(items, some, layout, range(40))
+    for slot, role in enumerate(LAYOUTS[layout].classes):
+        assert set(result.labels[:, slot]) == (set(names) & set(role) or set(names))
+    assert np.all(np.diff(np.sort(result.items, axis=1), axis=1) > 0)
 
 
 @pytest.mark.parametrize("layout", ["stacked", "same_stacked", "scatter_of_two"])
@@ -116,6 +138,7 @@ def test_a_composite_has_the_same_items_on_every_machine(draw):
     assert draw("stacked", [0, 1]).items.tolist() == [[18, 36], [51, 41]]
     assert draw("scatter_of_three", [59_999], seed=3).items.tolist() == [[31, 50, 11]]
     assert draw("scatter_of_three", [59_999], seed=3, control=True).items.tolist() == [[50]]
+    assert draw("worn_top_trousers_shoes", [5]).items.tolist() == [[50, 9, 24, 29]]
 
 
 # Controls
@@ -126,13 +149,13 @@ def test_a_control_is_one_item_of_its_composite_where_it_lies(draw, layout):
     both, lone = draw(layout, range(60)), draw(layout, range(60), control=True)
     slots = np.argmax(both.items == lone.items, axis=1)
     assert np.all(np.take_along_axis(both.items, slots[:, None], 1) == lone.items)
-    assert set(slots) == set(range(both.items.shape[1]))
+    assert set(slots) == set(LAYOUTS[layout].control_cells)
     seen = np.take_along_axis(both.visible, slots[:, None], 1)[:, 0]
     for together, alone, fraction in zip(both.pixels, lone.pixels, seen, strict=True):
         item = alone > FOREGROUND
         # Its edges take light from what lies below: from haze where the layout separates items.
         same = np.mean(np.abs(together[item] - alone[item].astype(int)) <= FOREGROUND)
-        if layout in OVERLAPPING:
+        if layout in OVERLAPPING + OUTFITS:
             assert same > 0.7 * fraction
         else:
             assert same == 1

@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fashion_transfer.data.preparation import FOREGROUND
+from fashion_transfer.data.alignment import FOREGROUND
 from fashion_transfer.synthetic import placement
 from fashion_transfer.synthetic.composites import compose
 from fashion_transfer.synthetic.layouts import LAYOUTS, Layout, grid
 from fashion_transfer.synthetic.placement import MIN_VISIBLE, visible_fractions
 
 OVERLAPPING = [name for name, plan in LAYOUTS.items() if plan.cells[0] == plan.cells[1]]
-APART = [name for name in LAYOUTS if name not in OVERLAPPING]
+OUTFITS = [name for name, plan in LAYOUTS.items() if plan.is_outfit]
+APART = [name for name in LAYOUTS if name not in OVERLAPPING + OUTFITS]
 WHOLE = ((0, 0, 1, 1),)
 
 
@@ -51,6 +52,49 @@ def test_overlapping_items_leave_enough_of_each_other_visible(draw, layout):
     assert np.all(result.visible[:, -1] == 1)
     assert np.mean((result.visible < 1).any(axis=1)) > 0.5
     assert np.all(draw(layout, control=True).visible == 1)
+
+
+def garments() -> tuple[np.ndarray, np.ndarray]:
+    """Full-height bars as wide as garments are, two of each class of Fashion-MNIST; labels."""
+    widths = np.repeat([20, 12, 20, 12, 20, 28, 20, 28, 28, 28], 2)
+    images = np.zeros((20, 28, 28), np.uint8)
+    for image, width in zip(images, widths, strict=True):
+        image[2 * (width == 28) :, 14 - width // 2 : 14 + width // 2] = 200
+    return np.repeat(images, 3, axis=0), np.repeat(np.arange(10), 6)
+
+
+@pytest.mark.parametrize("layout", OUTFITS)
+def test_what_is_worn_meets_as_on_a_person_and_hides_little(layout):
+    images, labels = garments()
+    result = compose(images, labels, layout, range(60))
+    assert result.visible.min() >= MIN_VISIBLE
+    assert np.all(result.visible[:, -1] == 1)
+    rows = (result.pixels > FOREGROUND).any(2)
+    assert np.all(rows.sum(1) == rows.shape[1] - rows[:, ::-1].argmax(1) - rows.argmax(1))
+    assert np.mean(rows.mean(1) > 0.85) > 0.9
+
+
+@pytest.mark.parametrize("layout", OUTFITS)
+def test_outfits_are_mirrored_from_left_to_right_alone(layout, only):
+    plan = LAYOUTS[layout]
+    only(plan)
+    images, labels = garments()
+    lone = compose(images, labels, "it", range(120), control=True)
+    roles = [plan.classes[index] for index in plan.control_cells]
+    centres = {role: [] for role in roles}
+    for picture, (label,) in zip(lone.pixels, lone.labels, strict=True):
+        ys, xs = np.nonzero(picture > FOREGROUND)
+        role = next(role for role in roles if label in role)
+        centres[role].append(((ys.mean() + 0.5) / plan.canvas, (xs.mean() + 0.5) / plan.canvas))
+    for role, places in centres.items():
+        places = np.array(places)
+        cells = np.array(
+            [cell for cell, r in zip(plan.cells, plan.classes, strict=True) if r == role]
+        )
+        middle = (cells[0, 1] + cells[0, 3]) / 2
+        assert abs(places[:, 0] - middle).max() < 0.12
+        if abs(cells[:, [0, 2]].mean() - 0.5) > 0.1:
+            assert 0.2 < np.mean(places[:, 1] < 0.5) < 0.8
 
 
 def test_items_too_large_to_overlap_are_placed_side_by_side(only):

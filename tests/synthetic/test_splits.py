@@ -257,7 +257,7 @@ def test_exposure_gives_composites_and_controls_of_trained_layouts(split):
 
 
 def test_exposure_defaults():
-    assert Exposure() == Exposure(composites=1000, controls=2500, images_per_class=500)
+    assert Exposure() == Exposure(composites=1400, controls=3500, images_per_class=500)
 
 
 def test_exposure_gives_at_most_as_many_as_there_are_training_images(split):

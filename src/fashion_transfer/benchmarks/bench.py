@@ -12,12 +12,16 @@ from pathlib import Path
 from fashion_transfer.benchmarks.engines import backbone_rows
 from fashion_transfer.benchmarks.evaluate_job import evaluate_rows
 from fashion_transfer.benchmarks.jobs import JobTimer
-from fashion_transfer.benchmarks.photo_jobs import photo_rows
+from fashion_transfer.benchmarks.photo_jobs import EXAMPLE, photo_rows
+from fashion_transfer.benchmarks.predict_job import predict_rows
 from fashion_transfer.benchmarks.revisions import WORKING_TREE, checkout
 from fashion_transfer.benchmarks.rows import Row, print_rows, write_rows
 from fashion_transfer.errors import FashionTransferError
 
-GROUPS = ("backbone", "job", "sweep", "fast", "fidelity", "growth", "photos", "evaluate")
+GROUPS = ("backbone", "job", "sweep", "fast", "fidelity", "growth", "photos", "predict", "evaluate")
+
+FIRST = "v0.1.0"
+"""The revision that `predict.py` is compared with where none is named."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--base",
         metavar="REVISION",
-        help="another revision (or folder of one): `evaluate.py` of both is timed in turn",
+        help="another revision (or folder of one): `evaluate.py` of both is timed in turn, and the "
+        f"first answer of `predict.py`, which without it is compared with {FIRST}'s",
     )
     parser.add_argument(
         "--store", type=Path, help="cached features for the row evaluate; default: the user's own"
@@ -43,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     groups = set(chosen.only or GROUPS)
     if not chosen.only and chosen.base is None:
-        groups.remove("evaluate")
+        groups -= {"predict", "evaluate"}
     if not chosen.only and not Path(chosen.photos).is_dir():
         groups.remove("photos")
     overrides = [f"model.backbone.weights={chosen.weights}", f"paths.data={chosen.data}"]
@@ -72,6 +77,12 @@ def main(arguments: list[str] | None = None) -> None:
                 rows += timer.growth_rows()
             if "photos" in groups:
                 rows += photo_rows(overrides, Path(scratch), chosen.photos, chosen.repeats)
+            if "predict" in groups:
+                sources = Path(chosen.photos if Path(chosen.photos).is_dir() else EXAMPLE)
+                with checkout(chosen.base or FIRST) as base, checkout(WORKING_TREE) as head:
+                    rows += predict_rows(
+                        base, head, Path(scratch), overrides, chosen.repeats, sources
+                    )
             if "evaluate" in groups:
                 with checkout(chosen.base) as base, checkout(WORKING_TREE) as head:
                     rows += evaluate_rows(

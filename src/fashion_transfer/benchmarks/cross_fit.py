@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from fashion_transfer.benchmarks.bootstrap import Values, bootstrap
 from fashion_transfer.benchmarks.cross_validate import (
     cross_validate,
     photo_rows,
@@ -40,12 +41,6 @@ from fashion_transfer.synthetic.families import FAMILIES
 
 HALVES = (0, 1)
 """Values of the last bit of a photo's content key."""
-
-RESAMPLES = 2000
-"""Of the photos, for the interval."""
-
-Values = dict[str, np.ndarray]
-"""What was measured of each image, by name, (N,) each."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -173,34 +168,14 @@ def merge(parts: Sequence[Values]) -> Values:
 def summarise(of_seeds: Sequence[Mapping[str, Values]]) -> dict[str, dict[str, float]]:
     """Returns `mean`, `low` and `high` of each metric that has a value in every seed.
 
-    The interval is the percentile bootstrap (Efron & Tibshirani 1993, "An introduction to the
-    bootstrap", section 13.3) over images: a resample has the same images in every seed.
-
     Args:
         of_seeds: for each seed, by name of the evaluation set, what was measured of its images.
     """
-    draw = np.random.default_rng(0)
-    sizes = {name: len(values["warned"]) for name, values in of_seeds[0].items()}
-    samples = []
-    for resample in range(RESAMPLES + 1):
-        rows = {
-            name: np.arange(size) if resample == 0 else draw.integers(0, size, size)
-            for name, size in sizes.items()
-        }
-        per_seed = [_metrics(values, rows) for values in of_seeds]
-        samples.append({name: float(np.mean([s[name] for s in per_seed])) for name in per_seed[0]})
-    summary = {}
-    for name, mean in samples[0].items():
-        if np.isnan(mean):  # the selective accuracy where every photo is warned
-            continue
-        low, high = np.nanpercentile([sample[name] for sample in samples[1:]], [2.5, 97.5])
-        summary[name] = {"mean": mean, "low": float(low), "high": float(high)}
-    return summary
+    return bootstrap(of_seeds, _metrics)
 
 
-def _metrics(values: Mapping[str, Values], rows: Mapping[str, np.ndarray]) -> dict[str, float]:
+def _metrics(sampled: Mapping[str, Values]) -> dict[str, float]:
     """Metrics of one seed on a resample of the images of each set."""
-    sampled = {s: {n: v[rows[s]] for n, v in of_set.items()} for s, of_set in values.items()}
     test = sampled[TEST]
     accepted = ~test["warned"]
     confidence, correct = (torch.from_numpy(test[name]) for name in ("confidence", "correct"))

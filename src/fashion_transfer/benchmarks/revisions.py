@@ -29,6 +29,7 @@ RENAMED = {
         "images_per_set": "kinds",
         "policy.threshold_target": "policy.auto",
     },
+    "predict": {},
 }
 """Keys of `conf/` by command, with their names in version 0.1.0."""
 
@@ -62,7 +63,7 @@ class Revision:
 
         Args:
             overrides: with today's keys.
-            command: `train` or `evaluate`.
+            command: `train`, `evaluate` or `predict`.
         """
         if not self.is_v0_1_0:
             return list(overrides)
@@ -86,10 +87,10 @@ class Revision:
         return environment
 
     def command(self, script: str, overrides: Sequence[str], run_dir: Path) -> list[str]:
-        """Returns the command line of `train.py` or `evaluate.py`, without a progress bar.
+        """Returns the command line of a script of the root, without a progress bar.
 
         Args:
-            script: `train` or `evaluate`.
+            script: `train`, `evaluate` or `predict`.
             overrides: with today's keys.
             run_dir: of the run.
         """

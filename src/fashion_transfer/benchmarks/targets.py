@@ -105,10 +105,11 @@ class Results:
 
     def photos(self, metric: str) -> Measured | None:
         """A metric of `make photos` for `data=clothing`, mean over seeds."""
-        row = self._read("photos.json").get("clothing", {})
-        if metric not in row.get("metrics", {}):
-            return None
-        return Measured(row["metrics"][metric]["mean"], _conditions(row))
+        return self._metric("photos.json", "clothing", metric)
+
+    def uploads(self, metric: str) -> Measured | None:
+        """A metric of `make uploads` for the default, mean over seeds."""
+        return self._metric("uploads.json", "default", metric)
 
     def bench(self, name: str, field: str = "value") -> Measured | None:
         """A field of a row of `make bench`."""
@@ -133,6 +134,12 @@ class Results:
         head, base = comparison["head"], comparison["base"]
         source = f"against {base['name']}, {_conditions(comparison | {'commit': head['commit']})}"
         return Measured(len(differing), source)
+
+    def _metric(self, file: str, name: str, metric: str) -> Measured | None:
+        row = self._read(file).get(name, {})
+        if metric not in row.get("metrics", {}):
+            return None
+        return Measured(row["metrics"][metric]["mean"], _conditions(row))
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.folder / name
@@ -160,6 +167,7 @@ MEASURES: dict[str, Callable[..., Measured | None]] = {
     "gain": Results.gain,
     "warning": Results.warning,
     "photos": Results.photos,
+    "uploads": Results.uploads,
     "bench": Results.bench,
     "bench_gap": Results.bench_gap,
     "differences": Results.differences,

@@ -22,6 +22,8 @@ DESCRIPTIONS = {
     "multi_item/trained/warned": "several items, layouts trained on: warned",
     "multi_item/held_out/warned": "several items, layouts never trained on: warned",
     "multi_item/reason_multi_item": "several items: warned with this reason",
+    "multi_item/worn_held_out/warned": "worn outfits, layouts never trained on: warned",
+    "multi_item/worn_held_out/reason_multi_item": "worn outfits, the same: with this reason",
     "multi_item/auroc": "AUROC, several items against controls",
     "control/warned": "controls (one item, placed as in a composite): warned",
     "control/warned_over_single": "controls warned, over single test images",

@@ -1,11 +1,13 @@
 """Arguments before Hydra sees them. Imports no torch."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 from filelock import Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fashion_transfer.commands.run_folders import LAST, METRICS, run_lock
 from fashion_transfer.errors import FashionTransferError
@@ -32,6 +34,25 @@ RENAMED = {
 RENAMED_WITHOUT_TRAINER = RENAMED | {"trainer.accelerator": "device"}
 """The same for evaluate.py and predict.py, which have no trainer any more."""
 
+PATH_KEYS = {
+    "ckpt_path",
+    "data.dir",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "input",
+    "model.backbone.weights",
+    "paths.cache",
+    "paths.data",
+    "paths.logs",
+    "reference",
+}
+"""Keys whose values are paths: any file name will do, whatever Hydra's grammar makes of it."""
+
+_PLAIN_PATH = re.compile(r"(?:[A-Za-z_]|\.{0,2}/)[\w./-]*", re.ASCII)
+# Hydra takes these for themselves, and whole lists for `input`.
+_KEYWORDS = {"", "null", "true", "false", "nan", "inf", "???"}
+_QUOTED_OR_LIST = re.compile(r"'.*'|\".*\"|\[.*\]", re.DOTALL)
+
 _OPTIONS_WITH_VALUE = {
     "--cfg",
     "-c",
@@ -50,7 +71,8 @@ _OPTIONS_WITH_VALUE = {
 
 
 def train_arguments(arguments: list[str]) -> list[str]:
-    """Returns the arguments of train.py for Hydra, see `check_renamed` and `resume_arguments`."""
+    """Returns the arguments of train.py for Hydra, see `quote_paths` and `resume_arguments`."""
+    arguments = quote_paths(arguments)
     check_renamed(arguments, RENAMED)
     resumed = resume_arguments(arguments)
     check_renamed(resumed, RENAMED)  # a run may have been started by version 0.1.0
@@ -58,9 +80,32 @@ def train_arguments(arguments: list[str]) -> list[str]:
 
 
 def evaluate_arguments(arguments: list[str]) -> list[str]:
-    """Returns the arguments of evaluate.py or predict.py for Hydra, see `check_renamed`."""
+    """Returns the arguments of evaluate.py or predict.py for Hydra, see `quote_paths`."""
     check_renamed(arguments, RENAMED_WITHOUT_TRAINER)
-    return arguments
+    return quote_paths(arguments)
+
+
+def quote_paths(arguments: list[str]) -> list[str]:
+    """Returns the arguments with the values of `PATH_KEYS` as Hydra takes them for one path.
+
+    `~` is the user's folder. What names an existing file or folder is a path as it is. What does
+    not stays as it is if it is in quotes already, a list or, with `--multirun`, a sweep.
+    """
+    sweep = not {"-m", "--multirun"}.isdisjoint(arguments)
+    return [_quote_path(argument, sweep) for argument in arguments]
+
+
+def _quote_path(argument: str, sweep: bool) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or key.lstrip("+") not in PATH_KEYS:
+        return argument
+    path = os.path.expanduser(value)
+    if not os.path.lexists(path) and (
+        value.lower() in _KEYWORDS or _QUOTED_OR_LIST.fullmatch(value) or (sweep and "," in value)
+    ):
+        return argument
+    plain = _PLAIN_PATH.fullmatch(path) and path.lower() not in _KEYWORDS
+    return f"{key}={path if plain else _quoted(path)}"
 
 
 def check_renamed(arguments: list[str], renamed: Mapping[str, str]) -> None:
@@ -100,7 +145,7 @@ def resume_arguments(arguments: list[str]) -> list[str]:
         return arguments
     given = [argument for argument in arguments if argument != "ckpt_path=last"]
     paths = [argument for argument in given if argument.startswith("paths.logs=")]
-    logs = Path(paths[-1].partition("=")[2].strip("'\"") if paths else "logs")
+    logs = Path(_value_of(paths[-1]) if paths else "logs")
     unfinished = sorted(
         (file for file in logs.glob(f"train/**/{LAST}") if _is_unfinished(file.parent.parent)),
         key=lambda file: file.stat().st_mtime_ns,
@@ -111,7 +156,7 @@ def resume_arguments(arguments: list[str]) -> list[str]:
             "start one with `python train.py`"
         )
     folder = unfinished[-1].parent.parent
-    own = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+    own = quote_paths(yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text()))
     changed = [argument for argument in given if argument not in own and argument not in paths]
     if changed:
         raise FashionTransferError(
@@ -126,21 +171,32 @@ def resume_arguments(arguments: list[str]) -> list[str]:
 def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Separates plain paths from Hydra's arguments, whose grammar many file names do not fit.
 
-    What exists as a file or folder is a path; so is what is neither an option nor an override.
+    What exists as a file or folder is a path; so is what is neither an option nor an override,
+    `-`, and everything after `--`.
 
     Returns:
         Paths, and what is left for Hydra.
     """
-    paths, rest = [], []
+    paths: list[str] = []
+    rest: list[str] = []
     takes_value = False
-    for argument in arguments:
-        option = argument.startswith(("-", "~"))  # ~key deletes one
-        if takes_value or (not Path(argument).exists() and (option or "=" in argument)):
-            rest.append(argument)
-        else:
-            paths.append(argument)
-        takes_value = argument in _OPTIONS_WITH_VALUE
+    for number, argument in enumerate(arguments):
+        if argument == "--" and not takes_value:
+            return paths + arguments[number + 1 :], rest
+        is_path = not takes_value and (_is_path(argument) or not _is_for_hydra(argument))
+        (paths if is_path else rest).append(argument)
+        takes_value = not is_path and argument in _OPTIONS_WITH_VALUE
     return paths, rest
+
+
+def _is_path(argument: str) -> bool:
+    # A link that leads nowhere is one, too: it has a row, which says so.
+    return argument == "-" or os.path.lexists(os.path.expanduser(argument))
+
+
+def _is_for_hydra(argument: str) -> bool:
+    deletion = argument.startswith("~") and not argument.startswith("~/")  # ~key deletes one
+    return argument.startswith("-") or deletion or "=" in argument
 
 
 def _is_unfinished(folder: Path) -> bool:
@@ -153,6 +209,15 @@ def _is_unfinished(folder: Path) -> bool:
         return False  # it is still running
 
 
-def _quoted(path: Path) -> str:
-    text = os.fspath(path).replace("'", "\\'")
+def _value_of(override: str) -> str:
+    return str(OverridesParser.create().parse_override(override).value())
+
+
+def _quoted(path: str | Path) -> str:
+    """A path in quotes: backslashes count only in front of one, and are doubled there."""
+    text = re.sub(
+        r"(\\*)('|\Z)",
+        lambda match: 2 * match[1] + ("\\'" if match[2] else ""),
+        os.fspath(path),
+    )
     return f"'{text}'"

@@ -1,15 +1,17 @@
 """Builds objects from the configuration, which goes no further: they take plain arguments."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fashion_transfer.commands.errors import check_entries, config_keys
-from fashion_transfer.data import ClassificationDataModule
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.models import ClassificationTask, Classifier
+
+if TYPE_CHECKING:
+    from fashion_transfer.data import ClassificationDataModule
+    from fashion_transfer.models import ClassificationTask
 
 MODEL_ENTRIES = (
     "backbone",
@@ -18,6 +20,7 @@ MODEL_ENTRIES = (
     "label_smoothing",
     "mixup",
     "class_weights",
+    "second_opinion",
     "trainable_stage_lr",
     "optimizer",
     "scheduler",
@@ -29,7 +32,7 @@ ARGUMENT_NODES = ("model", "policy", "policy.threshold_target", "data")
 """Where the arguments of the task and the data module come from."""
 
 
-def build_datamodule(cfg: DictConfig, **overrides: Any) -> ClassificationDataModule:
+def build_datamodule(cfg: DictConfig, **overrides: Any) -> "ClassificationDataModule":
     """Builds the data module that `data` describes.
 
     Args:
@@ -39,6 +42,8 @@ def build_datamodule(cfg: DictConfig, **overrides: Any) -> ClassificationDataMod
     Raises:
         FashionTransferError: `data` describes none, or a value is not possible.
     """
+    from fashion_transfer.data import ClassificationDataModule  # it imports Lightning
+
     datamodule = instantiate(cfg.data, **overrides)
     if not isinstance(datamodule, ClassificationDataModule):
         raise FashionTransferError(
@@ -48,7 +53,7 @@ def build_datamodule(cfg: DictConfig, **overrides: Any) -> ClassificationDataMod
     return datamodule
 
 
-def build_task(cfg: DictConfig, datamodule: ClassificationDataModule) -> ClassificationTask:
+def build_task(cfg: DictConfig, datamodule: "ClassificationDataModule") -> "ClassificationTask":
     """Builds the training task, with a new head, that `model` and `policy` describe.
 
     Nothing but the head's first weights is drawn from the global generator.
@@ -60,6 +65,8 @@ def build_task(cfg: DictConfig, datamodule: ClassificationDataModule) -> Classif
     Raises:
         FashionTransferError: a value is not possible, or an entry is read by nothing.
     """
+    from fashion_transfer.models import ClassificationTask, Classifier
+
     check_entries(cfg, "model", MODEL_ENTRIES)
     policy = read_policy(cfg)
     model = cfg.model
@@ -73,6 +80,7 @@ def build_task(cfg: DictConfig, datamodule: ClassificationDataModule) -> Classif
             standardise=model.standardise,
             image_size=datamodule.image_size,
             preparation=datamodule.preparation,
+            second_opinion=model.second_opinion,
         )
         return ClassificationTask(
             classifier,

@@ -89,5 +89,6 @@ def _quieten() -> None:
         r".*smaller than the logging interval",
         r"The dirpath has changed from",  # on purpose: another run's checkpoint may be continued
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
+        r"Corrupt EXIF data",  # what a camera wrote beside the picture, which is whole
     ):
         warnings.filterwarnings("ignore", message)

@@ -13,7 +13,13 @@ from fashion_transfer.commands.build import build_datamodule, data_name
 from fashion_transfer.commands.data_checks import can_check, check_data
 from fashion_transfer.commands.errors import config_keys
 from fashion_transfer.commands.evaluation_report import write_report
-from fashion_transfer.commands.inference import checkpoint_path, choose_device, load, move
+from fashion_transfer.commands.inference import (
+    checkpoint_path,
+    choose_device,
+    describe,
+    load,
+    move,
+)
 from fashion_transfer.commands.provenance import provenance
 from fashion_transfer.commands.run_folders import write_metrics
 from fashion_transfer.confidence import Calibrator
@@ -53,8 +59,8 @@ def evaluate(cfg: DictConfig) -> None:
     _check(cfg)
     device = choose_device(cfg.device)
     path = checkpoint_path(cfg)
-    log.info("evaluating %s", path)
     classifier = load(cfg, path)
+    log.info("evaluating %s", describe(path, classifier))
     reference = _load_reference(cfg, classifier) if cfg.reference else None
     datamodule = build_datamodule(cfg, image_size=classifier.image_size)
     _check_data(classifier, datamodule, path)

@@ -15,14 +15,29 @@ from fashion_transfer.models import Classifier, load_classifier
 
 BACKBONE_ENTRIES = ("weights", "precision", "compile")
 
+MAX_CLASS_NAMES = 20
+"""That one line names."""
+
 
 def checkpoint_path(cfg: DictConfig) -> Path:
     """Returns the checkpoint that was named, or the newest one."""
     return Path(cfg.ckpt_path) if cfg.ckpt_path else newest_checkpoint(Path(cfg.paths.logs))
 
 
-def load(cfg: DictConfig, path: str | Path) -> Classifier:
+def describe(path: Path, classifier: Classifier) -> str:
+    """Returns a checkpoint and its classes in one line, as a person may check them."""
+    names = classifier.class_names
+    more = f", … and {len(names) - MAX_CLASS_NAMES} more" if len(names) > MAX_CLASS_NAMES else ""
+    return f"{path}, {len(names)} classes: {', '.join(names[:MAX_CLASS_NAMES])}{more}"
+
+
+def load(cfg: DictConfig, path: str | Path, **backbone: Any) -> Classifier:
     """Loads a classifier with the backbone options and the policy of the configuration.
+
+    Args:
+        cfg: the configuration.
+        path: of the checkpoint.
+        **backbone: options to use instead of the configuration's.
 
     Raises:
         FashionTransferError: the file is not a checkpoint, its weights are missing, or a value is
@@ -31,6 +46,7 @@ def load(cfg: DictConfig, path: str | Path) -> Classifier:
     check_entries(cfg, "model", ("backbone",))
     check_entries(cfg, "model.backbone", BACKBONE_ENTRIES)
     options: dict[str, Any] = {name: cfg.model.backbone[name] for name in BACKBONE_ENTRIES}
+    options |= backbone
     with config_keys(cfg, "policy", "policy.threshold_target", "model.backbone"):
         return load_classifier(path, **options, **read_policy(cfg))
 

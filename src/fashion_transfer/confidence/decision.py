@@ -18,6 +18,9 @@ from fashion_transfer.errors import ArgumentError
 MULTI_ITEM, OOD, AMBIGUOUS = "several items", "unfamiliar", "ambiguous"
 """Names of the reasons, as users read them."""
 
+PHOTO_ADVICE = " Try one item on a plain ground, or a classifier of photos (data=clothing)."
+"""What helps with a photo that the classifier was not trained for."""
+
 PLAUSIBLE = 0.2
 """A message names a class from this fraction of the classes' total probability on."""
 
@@ -33,6 +36,8 @@ class Prediction(NamedTuple):
         warning: whether the prediction should not be relied on.
         reason: of the warning, one of `REASONS`; empty without one.
         message: the warning as a sentence for a person; empty without one.
+        prepared: what was done to the image before (`data.preparation.Prepared.treatment`).
+        probabilities: by label, (C,), or (C + 1,) with that of several items last.
     """
 
     label: str
@@ -41,6 +46,8 @@ class Prediction(NamedTuple):
     warning: bool
     reason: str = ""
     message: str = ""
+    prepared: str = "as it is"
+    probabilities: tuple[float, ...] = ()
 
 
 class Evidence(NamedTuple):
@@ -50,11 +57,13 @@ class Evidence(NamedTuple):
         top: as in `Prediction`.
         multi_item: probability that the image shows several items, 0 to 1.
         ood: whether its OOD score is over the limit.
+        photo: whether it is a photo, and the classifier was not trained on photos.
     """
 
     top: tuple[tuple[str, float], ...]
     multi_item: float
     ood: bool
+    photo: bool = False
 
     @property
     def label(self) -> str:
@@ -97,6 +106,7 @@ def _ood_message(image: Evidence) -> str:
     return (
         f"This looks like nothing the classifier has learned, so {image.label} is a guess: the "
         "image may show something else, contain multiple items or be ambiguous."
+        f"{PHOTO_ADVICE if image.photo else ''}"
     )
 
 
@@ -105,7 +115,8 @@ def _ambiguous_message(image: Evidence) -> str:
     either = f" (or {' or '.join(others)})" if others else ""
     return (
         f"Only {image.confidence:.0%} sure that this is {image.label}{either}: the image may be "
-        "ambiguous or contain multiple items. Try one clear, centred item."
+        "ambiguous or contain multiple items."
+        f"{PHOTO_ADVICE if image.photo else ' Try one clear, centred item.'}"
     )
 
 
@@ -159,6 +170,7 @@ def decide(
     class_names: Sequence[str],
     threshold: float,
     ood_limit: Tensor | float,
+    photos: Sequence[bool] | None = None,
 ) -> list[Prediction]:
     """Decides for a batch.
 
@@ -169,6 +181,8 @@ def decide(
         class_names: C names, by label.
         threshold: confidence under which to warn, 0 (never warn) to 1.
         ood_limit: scalar, OOD score over which to warn.
+        photos: B entries, whether each image is a photo, which the classifier was not trained on;
+            None: none is.
 
     Returns:
         B predictions, in the order of the batch.
@@ -192,8 +206,13 @@ def decide(
         tuple((class_names[label], value) for label, value in zip(*pair, strict=True))
         for pair in zip(labels.tolist(), values.tolist(), strict=True)
     ]
-    images = map(Evidence, tops, multi_item.tolist(), ood.tolist())
-    return [_prediction(*row) for row in zip(images, warnings.tolist(), strict=True)]
+    images = map(Evidence, tops, multi_item.tolist(), ood.tolist(), photos or [False] * len(tops))
+    return [
+        _prediction(image, warning)._replace(probabilities=tuple(values))
+        for image, warning, values in zip(
+            images, warnings.tolist(), probabilities.tolist(), strict=True
+        )
+    ]
 
 
 def _prediction(image: Evidence, warning: bool) -> Prediction:

@@ -7,9 +7,7 @@ on the CPU. Arguments of impossible values or shapes raise `ArgumentError`.
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torchmetrics.functional.classification import binary_calibration_error
 
 from fashion_transfer.confidence.checks import check_rows
 from fashion_transfer.errors import ArgumentError
@@ -104,6 +102,9 @@ def calibration_error(confidence: Tensor, correct: Tensor) -> float:
         confidence: (N,), 0 to 1.
         correct: bool, (N,).
     """
+    # Half a second or more to import: only where it is needed.
+    from torchmetrics.functional.classification import binary_calibration_error
+
     confidence = _paired(confidence, correct)
     _check_range("confidence", confidence)
     # torchmetrics takes the sigmoid of all where one is over 1, and has a bin more for 1 itself.
@@ -172,6 +173,8 @@ def auroc(positive_scores: Tensor, negative_scores: Tensor) -> float:
     Raises:
         ArgumentError: one of them is empty or has a nan.
     """
+    from sklearn.metrics import roc_auc_score
+
     sides = {"positive_scores": positive_scores, "negative_scores": negative_scores}
     for name, side in sides.items():
         if not side.numel() or side.isnan().any():

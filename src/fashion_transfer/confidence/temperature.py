@@ -5,7 +5,6 @@ Guo et al. 2017, "On calibration of modern neural networks", section 4.2.
 
 from math import exp, log
 
-from scipy.optimize import brentq
 from torch import Tensor
 
 from fashion_transfer.confidence.checks import check_rows
@@ -64,6 +63,8 @@ def _best_temperature(scores: Tensor) -> float:
         return MIN_TEMPERATURE
     if slope(high) >= 0:
         return MAX_TEMPERATURE
+    from scipy.optimize import brentq  # a prediction needs none of SciPy
+
     return exp(brentq(slope, low, high, xtol=1e-12))
 
 

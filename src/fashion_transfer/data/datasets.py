@@ -174,8 +174,18 @@ def input_images(
     Returns:
         float32, (B, C, size, size), in [0, 1]; C is 1 if all images are grey, else 3.
     """
+    return render_images([preparation(image) for image in images], size, matrices, device)
+
+
+def render_images(
+    images: Sequence[np.ndarray],
+    size: int,
+    matrices: Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """As `input_images`, of images that are prepared."""
     device = torch.device(device)
-    prepared = [torch.from_numpy(np.ascontiguousarray(preparation(image))) for image in images]
+    prepared = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]
     if len({image.shape for image in prepared}) == 1:
         return render(_send(torch.stack(prepared), device), size, _send(matrices, device))
     rendered = [

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from fashion_transfer.data.datamodule import SplitName
-from fashion_transfer.data.image_files import image_endings, images_below, is_hidden
+from fashion_transfer.data.decoding import image_endings
+from fashion_transfer.data.image_files import images_below, is_hidden
 from fashion_transfer.errors import FashionTransferError
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-import PIL
-from PIL import Image
-
-from fashion_transfer.data.image_files import read_image
+from fashion_transfer.data.decoding import decoder_versions, read_image
 from fashion_transfer.data.photos import pixel_hash
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import default_cache_dir, write_text
@@ -23,8 +20,8 @@ from fashion_transfer.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
-VERSION = f"1, Pillow {PIL.__version__}"
-"""Of the index; another version of Pillow may decode a file to other pixels."""
+VERSION = f"2, {decoder_versions()}"
+"""Of the index; other versions of the decoders may give other pixels, or read what these cannot."""
 
 SAVE_EVERY = 30.0
 """Seconds of decoding after which the index is written: a killed run loses no more than that."""
@@ -84,7 +81,6 @@ def index_photos(
 
 def _decode(paths: Sequence[Path]) -> Generator[Entry, None, None]:
     """Yields the entries of files in their order, decoded side by side."""
-    Image.init()  # two threads that do this at once could leave a format out
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         with progress_bar("reading photos", len(paths)) as bar:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion_transfer.data.image_files import read_image
+from fashion_transfer.data.decoding import read_image
 
 
 def pixel_hash(image: np.ndarray) -> str:

@@ -1,39 +1,55 @@
 """The one way from a decoded image to what the backbone sees, wherever it comes from.
 
 Training, evaluation, prediction and notebook all call the same object; the checkpoint names it.
-Needs only NumPy. Resizing to the backbone's input comes after it (`augmentation.render`).
+Needs no torch. Resizing to the backbone's input comes after it (`augmentation.render`).
 """
 
-from math import ceil
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from fashion_transfer.data.alignment import (
+    align_foreground,
+    is_on_black,
+    is_on_white,
+    is_small_and_grey,
+    without_black_bars,
+)
+from fashion_transfer.data.cutout import cut_out
+from fashion_transfer.data.product_picture import (
+    as_fashion_mnist,
+    items_by_corner_colour,
+    items_on_plain_ground,
+    on_white,
+    resize,
+)
 from fashion_transfer.errors import ArgumentError
-
-FOREGROUND = 25
-"""Pixel values above this belong to an item, the others to the black background."""
-
-FILLED = 0.9
-"""An item that takes at least this fraction of the image's longer side fills the image."""
-
-BLACK = 0.1
-"""Fraction of the background that is exactly black (0) in an image that was put on black."""
-
-MARGIN = 0.07
-"""Fraction of an item's longer side that is left around it: one pixel on each side of 28."""
-
-SMALLER = 0.92
-"""A rotated box is taken if its area is at most this fraction of the upright one's."""
 
 PAD = (124, 116, 104)
 """Colour of what is added to a photo: ImageNet's mean, which the backbone takes for nothing."""
 
+PHOTO_SIZE = 640
+"""Longest side of a picture whose items are looked for, pixels."""
+
 TOLERANCE = 12
 """Difference of a pixel from a plain border's colour, per channel, that compression explains."""
 
-ANGLES = np.radians(sorted(range(-42, 43, 3), key=abs))
-"""Rotations that are tried, the smallest first; from 45 degrees on, a box lies on another side."""
+AS_IT_IS, PLAIN_GROUND, CUT_OUT = "as it is", "plain ground", "cut out"
+"""Treatments of an image, as users read them."""
+
+
+class Prepared(NamedTuple):
+    """A prepared image.
+
+    Attributes:
+        pixels: uint8, (C, h, w), what the backbone is to see.
+        treatment: `AS_IT_IS`, `PLAIN_GROUND` or `CUT_OUT`.
+        colour: the items in colour on white, uint8, (3, s, s); None if the image is as it was.
+    """
+
+    pixels: np.ndarray
+    treatment: str = AS_IT_IS
+    colour: np.ndarray | None = None
 
 
 class Preparation(Protocol):
@@ -41,7 +57,8 @@ class Preparation(Protocol):
 
     Attributes:
         name: in `PREPARATIONS` and in checkpoints.
-        version: raised with every change of its output; part of the key of cached features.
+        version: raised with every change of its output for images as data sets hold them; part of
+            the key of cached features.
     """
 
     name: str
@@ -50,11 +67,19 @@ class Preparation(Protocol):
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The prepared image, uint8, (C', h', w'), of an image, uint8, (C, h, w)."""
 
+    def prepare(self, image: np.ndarray) -> Prepared:
+        """The same with what was done to it."""
+
 
 class FashionMNISTPreparation:
-    """Aligns an item on black to how Fashion-MNIST shows it: upright, filling the image.
+    """Shows a picture as Fashion-MNIST shows its items: one item on black, grey.
 
-    Fashion-MNIST's own images reach from edge to edge and stay as they are.
+    - An item on black, as in Fashion-MNIST and in composites, is aligned, and stays as it is where
+      it reaches from edge to edge already (`alignment`).
+    - A picture of an item on another plain ground gets the treatment that Fashion-MNIST's makers
+      gave theirs (`product_picture`).
+    - From any other picture the items are cut out first (`cutout`), unless it is small and grey, as
+      out-of-distribution images are: these stay as they are.
     """
 
     name = "fashion_mnist"
@@ -62,7 +87,25 @@ class FashionMNISTPreparation:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """As `Preparation`; the result is square, or the image itself."""
-        return align_foreground(image)
+        return self.prepare(image).pixels
+
+    def prepare(self, image: np.ndarray) -> Prepared:
+        """As `Preparation`."""
+        image = without_black_bars(image)
+        if is_on_black(image):
+            return Prepared(align_foreground(image))
+        picture = resize(np.broadcast_to(image, (3, *image.shape[1:])), PHOTO_SIZE)
+        items, treatment = items_on_plain_ground(picture), PLAIN_GROUND
+        if items is None and is_small_and_grey(image):
+            # No photo, and on so few pixels the net finds nothing.
+            if not is_on_white(image):
+                return Prepared(align_foreground(image))
+        elif items is None and (items := cut_out(picture)) is not None:
+            treatment = CUT_OUT
+        if items is None:
+            items = items_by_corner_colour(picture)
+        colour = pad_to_square(on_white(picture, items), (255, 255, 255))
+        return Prepared(as_fashion_mnist(picture, items), treatment, colour)
 
 
 class PhotoPreparation:
@@ -75,6 +118,10 @@ class PhotoPreparation:
         """As `Preparation`; the result is square, and grey images get three equal channels."""
         colour = image if len(image) == 3 else np.repeat(image[:1], 3, axis=0)
         return pad_to_square(crop_plain_borders(colour))
+
+    def prepare(self, image: np.ndarray) -> Prepared:
+        """As `Preparation`."""
+        return Prepared(self(image))
 
 
 PREPARATIONS: dict[str, Preparation] = {
@@ -114,8 +161,8 @@ def crop_plain_borders(image: np.ndarray) -> np.ndarray:
     return image[:, top:bottom, left:right]
 
 
-def pad_to_square(image: np.ndarray) -> np.ndarray:
-    """Centres an image, uint8, (C, h, w), on a square, (C, s, s), s = max(h, w), filled with `PAD`.
+def pad_to_square(image: np.ndarray, colour: tuple[int, int, int] = PAD) -> np.ndarray:
+    """Centres an image, uint8, (C, h, w), on a square of a colour, (C, s, s), s = max(h, w).
 
     Without it, resizing to the backbone's square input would stretch the image.
     """
@@ -124,7 +171,7 @@ def pad_to_square(image: np.ndarray) -> np.ndarray:
     if height == width:
         return image
     square = np.empty((len(image), side, side), np.uint8)
-    square[:] = np.array(PAD, np.uint8)[: len(image), None, None]
+    square[:] = np.array(colour, np.uint8)[: len(image), None, None]
     top, left = (side - height) // 2, (side - width) // 2
     square[:, top : top + height, left : left + width] = image
     return square
@@ -141,122 +188,3 @@ def _plain_lines(image: np.ndarray) -> int:
             return count + int(plain.argmin())
         count, lines = count + len(plain), 2 * lines
     return count
-
-
-def align_foreground(image: np.ndarray) -> np.ndarray:
-    """Crops an image to the item on its black background, upright.
-
-    An image whose item fills `FILLED` of its longer side is returned as it is: it was taken of
-    this one item. So is one whose dimmest pixels, where the background is exactly black,
-    reach from one edge to the opposite one. Any other is cropped, and rotated by up to 45 degrees
-    where the smallest box around the item (Freeman & Shapira 1975, "Determining the minimum-area
-    encasing rectangle for an arbitrary closed curve") is rotated.
-
-    Args:
-        image: uint8, (C, h, w).
-
-    Returns:
-        uint8: the image, or a square (C, s, s) around the item with a narrow margin.
-    """
-    brightest = image.max(axis=0)
-    foreground = brightest > FOREGROUND
-    if not foreground.any():
-        return image
-    (top, bottom), (left, right) = _extent(foreground)
-    height, width = bottom - top, right - left
-    side = max(height, width)
-    if side >= FILLED * max(foreground.shape):
-        return image
-    if np.mean(brightest[~foreground] == 0) >= BLACK and _spans(brightest > 0):
-        return image
-    box = _smallest_box(foreground)
-    if box is not None:
-        return _rotate(image, *box)
-    side += round(MARGIN * side)
-    square = np.zeros((len(image), side, side), np.uint8)
-    # The margin shows what is there, however dim, and black beyond the image.
-    top, left = top - (side - height) // 2, left - (side - width) // 2
-    part = image[:, max(top, 0) : top + side, max(left, 0) : left + side]
-    down, along = max(-top, 0), max(-left, 0)
-    square[:, down : down + part.shape[1], along : along + part.shape[2]] = part
-    return square
-
-
-def _extent(mask: np.ndarray) -> list[tuple[int, int]]:
-    """First and last + 1 position of a mask's true pixels, of rows and of columns."""
-    lines = (np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1))
-    return [(int(line[0]), int(line[-1]) + 1) for line in lines]
-
-
-def _spans(mask: np.ndarray) -> bool:
-    """Whether true pixels touch both edges of the longer side."""
-    extent = _extent(mask)
-    return any(
-        end - start == length == max(mask.shape)
-        for (start, end), length in zip(extent, mask.shape, strict=True)
-    )
-
-
-def _smallest_box(foreground: np.ndarray) -> tuple[float, np.ndarray, float] | None:
-    """Rotation, centre and longer side of the smallest box; None if it is hardly smaller."""
-    rows = np.flatnonzero(foreground.any(axis=1))
-    lines = foreground[rows]
-    # A box touches no more than the ends of each row, at the corners of their pixels.
-    ends = np.stack([lines.argmax(1), foreground.shape[1] - lines[:, ::-1].argmax(1)])
-    points = np.concatenate([np.stack([e, rows + y]) for e in ends for y in (0, 1)], 1)
-    along = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
-    across = np.stack([-np.sin(ANGLES), np.cos(ANGLES)], 1)
-    places = np.stack([along @ points, across @ points])  # (axis, angle, point)
-    low, high = places.min(2), places.max(2)
-    areas = (high - low).prod(0)
-    best = int(areas.argmin())
-    if areas[best] > SMALLER * areas[0]:
-        return None
-    return float(ANGLES[best]), (low + high)[:, best] / 2, float((high - low)[:, best].max())
-
-
-def _rotate(image: np.ndarray, angle: float, centre: np.ndarray, side: float) -> np.ndarray:
-    """The square around a box as `_smallest_box` gives it, upright, black beyond the image."""
-    side *= 1 + MARGIN
-    count = ceil(side)
-    steps = ((np.arange(count) + 0.5) / count - 0.5) * side
-    x, y = np.meshgrid(centre[0] + steps, centre[1] + steps)
-    cos, sin = np.cos(angle), np.sin(angle)
-    return _sample(image, x * cos - y * sin, x * sin + y * cos)
-
-
-def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Bilinear samples, uint8, (C, h', w'), at coordinates in pixels, (h', w'); black outside.
-
-    Rounds as `torch.nn.functional.grid_sample` does (float32, fused multiply-add), so that it
-    makes no difference to cached features which of the two sampled an image.
-    """
-    padded = np.pad(image, ((0, 0), (1, 1), (1, 1))).astype(np.float32)
-    height, width = image.shape[1:]
-    x, y = _to_pixels(x, width), _to_pixels(y, height)
-    left, top = np.floor(x), np.floor(y)
-    west, north = x - left, y - top
-    east, south = 1 - west, 1 - north
-    columns, rows = left.astype(np.int64) + 1, top.astype(np.int64) + 1
-
-    def corner(down: int, along: int) -> np.ndarray:
-        return padded[:, (rows + down).clip(0, height + 1), (columns + along).clip(0, width + 1)]
-
-    sampled: np.ndarray = corner(0, 0) * (east * south)
-    sampled = _multiply_add(corner(0, 1), west * south, sampled)
-    sampled = _multiply_add(corner(1, 0), east * north, sampled)
-    sampled = _multiply_add(corner(1, 1), west * north, sampled)
-    pixels: np.ndarray = np.rint(sampled).astype(np.uint8)
-    return pixels
-
-
-def _to_pixels(coordinates: np.ndarray, size: int) -> np.ndarray:
-    grid = (2 * coordinates / size - 1).astype(np.float32)  # -1 to 1, as grid_sample takes it
-    return _multiply_add(grid + np.float32(1), np.float32(size / 2), np.float32(-0.5))
-
-
-def _multiply_add(
-    a: np.ndarray, b: np.ndarray | np.float32, c: np.ndarray | np.float32
-) -> np.ndarray:
-    """`a * b + c`, rounded once to float32: float64 holds the product of two float32 exactly."""
-    return (a.astype(np.float64) * b + c).astype(np.float32)

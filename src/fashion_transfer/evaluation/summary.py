@@ -14,11 +14,16 @@ from fashion_transfer.synthetic import FAMILIES
 
 PREFIXES = (MULTI_ITEM, CONTROL, OOD)
 
+HELD_OUT = [layout for family in FAMILIES.values() for layout in family.held_out]
+
+WORN = "worn_held_out"
+
 GROUPS = {
     "trained": [layout for family in FAMILIES.values() for layout in family.trained],
-    "held_out": [layout for family in FAMILIES.values() for layout in family.held_out],
+    "held_out": HELD_OUT,
+    WORN: [layout for layout in HELD_OUT if layout.startswith("worn_")],
 }
-"""Layouts that are averaged, where a data set has them."""
+"""Layouts that are averaged, where a data set has them; `worn_…` ones look like a person."""
 
 
 def summarise(classifier: Classifier, evaluated: Mapping[str, Evaluated]) -> dict[str, float]:
@@ -57,6 +62,11 @@ def warning_metrics(evaluated: Mapping[str, Evaluated]) -> dict[str, float]:
             if sets:
                 rate = statistics.mean(warned[name] for name in sets)
                 summary[f"{prefix}/{group}/warned"] = rate
+    worn = [name for layout in GROUPS[WORN] if (name := f"{MULTI_ITEM}/{layout}") in warned]
+    if worn:
+        summary[f"{MULTI_ITEM}/{WORN}/reason_multi_item"] = statistics.mean(
+            evaluated[name].warned(MULTI_ITEM_REASON) for name in worn
+        )
     control_rate = statistics.mean(warned[name] for name in names[CONTROL])
     return summary | {
         "multi_item/reason_multi_item": statistics.mean(

@@ -47,6 +47,7 @@ class Backbone(nn.Module):
         source: `weights` as given, or the absolute path.
         weights_name: name of the weights, or of their file.
         fingerprint: SHA-256 of the weights' file (of the tensors, if there is none).
+        imagenet: ImageNet's classifier on the last stage; None if the weights have none.
         versions: of the library that defines the network, by package.
 
     Raises:
@@ -87,8 +88,11 @@ class Backbone(nn.Module):
             self._last_stage = (adapter.last_stage(network),)
             self.cached_nodes = nodes_before_last(self.pool, known)
             known = known[:-1]
+        self._last_node = known[-1]
         nodes = tuple(dict.fromkeys((*known, *self.cached_nodes)))
         self.stages = adapter.make_stages(network, nodes)
+        # A stage that is trained gives other features than those that it was trained on.
+        self.imagenet = None if unfreeze_last else adapter.imagenet_classifier(loaded)
         super().train(False)
         self.engine = Engine(self.stages, name, precision, compile, self.image_size)
         self.node_widths = self.engine.node_widths(self.image_size or 32)
@@ -157,6 +161,16 @@ class Backbone(nn.Module):
         """
         nodes = self.engine.run(images)
         return torch.cat([nodes[node] for node in self.cached_nodes], dim=1)
+
+    def imagenet_logits(self, images: Tensor) -> Tensor:
+        """Returns logits of ImageNet's classes, float32, (B, 1000); it needs `imagenet`.
+
+        Args:
+            images: as of `forward`.
+        """
+        assert self.imagenet is not None, f"the weights {self.weights_name} have no classifier"
+        logits: Tensor = self.imagenet(self.engine.run(images)[self._last_node])
+        return logits
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """Computes all nodes in `node_widths`, in padded passes (see `Engine.extract`)."""

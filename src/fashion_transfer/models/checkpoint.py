@@ -38,6 +38,7 @@ CLASSIFIER = (
     "image_size",
     "preparation",
     "threshold",
+    "second_opinion",
 )
 """Arguments of `Classifier`, by which a checkpoint describes one."""
 
@@ -67,6 +68,7 @@ def describe(
         **_options(classifier),
         "preparation_version": classifier.preparation.version,
         "threshold": classifier.threshold,
+        "second_opinion": classifier.opinion is not None,
         "validation": classifier.calibrator.validation,
         "validation_images": classifier.calibrator.num_images,
         "precision": str(next(backbone.parameters()).dtype).removeprefix("torch."),
@@ -256,4 +258,6 @@ def _build(
         precision=precision,
         compile=compile,
     )
-    return Classifier(backbone, **{name: described[name] for name in CLASSIFIER})
+    # Not in every checkpoint of this format.
+    arguments = {"second_opinion": False, **described}
+    return Classifier(backbone, **{name: arguments[name] for name in CLASSIFIER})

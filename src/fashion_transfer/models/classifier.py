@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,12 +16,13 @@ from fashion_transfer.confidence import (
 )
 from fashion_transfer.confidence.threshold import check_target
 from fashion_transfer.data.batch import Batch
-from fashion_transfer.data.datasets import input_images
-from fashion_transfer.data.image_files import ImageLike, to_array
-from fashion_transfer.data.preparation import get_preparation
+from fashion_transfer.data.datasets import render_images
+from fashion_transfer.data.decoding import ImageLike, to_array
+from fashion_transfer.data.preparation import CUT_OUT, Prepared, get_preparation
 from fashion_transfer.errors import ArgumentError
 from fashion_transfer.features import Backbone
 from fashion_transfer.models.heads import Standardise, build_head
+from fashion_transfer.models.second_opinion import IMAGE_SIZE, SecondOpinion, has_second_opinion
 
 PREDICT_BATCH = 16
 """Images that `Classifier.predict` has in memory at once."""
@@ -42,8 +42,11 @@ class Classifier(nn.Module):
         image_size: of the images the head is trained for, pixels.
         preparation: name of the preparation of these images in `data.PREPARATIONS`.
         threshold: confidence under which predictions carry a warning, 0 (never warn) to 1.
+        second_opinion: whether ImageNet's own classes are asked, too, about a picture of one's own,
+            where the backbone's weights and the class names allow it (see `models.second_opinion`).
 
     Attributes:
+        opinion: gives the second opinion; None: there is none.
         stage: the trainable last stage of the backbone; None if all of it is frozen.
         calibrator: temperature and out-of-distribution limit, fitted on validation images.
 
@@ -61,6 +64,7 @@ class Classifier(nn.Module):
         image_size: int = 224,
         preparation: str = "fashion_mnist",
         threshold: float = 0.8,
+        second_opinion: bool = True,
     ) -> None:
         super().__init__()
         check_fraction("threshold", threshold)
@@ -83,6 +87,8 @@ class Classifier(nn.Module):
         self.stage = backbone.trainable_stage()
         self.standardise = Standardise(backbone.feature_dim) if standardise else None
         self.calibrator = Calibrator(len(self.class_names))
+        has_opinion = second_opinion and has_second_opinion(backbone, self.class_names)
+        self.opinion = SecondOpinion(self.class_names) if has_opinion else None
 
     def features(self, batch: Batch) -> Tensor:
         """Features of a batch in any of its forms, not standardised: float32, (B, D)."""
@@ -150,13 +156,13 @@ class Classifier(nn.Module):
 
     def decide(self, logits: Tensor, ood_score: Tensor) -> list[Prediction]:
         """Predictions for what `outputs` gives."""
-        return decide(
-            self.calibrator(logits),
-            ood_score,
-            self.class_names,
-            self.threshold,
-            self.calibrator.ood_limit,
-        )
+        return self._decide(self.calibrator(logits), ood_score)
+
+    def _decide(
+        self, probabilities: Tensor, ood_score: Tensor, photos: Sequence[bool] | None = None
+    ) -> list[Prediction]:
+        threshold, limit = self.threshold, self.calibrator.ood_limit
+        return decide(probabilities, ood_score, self.class_names, threshold, limit, photos)
 
     @torch.no_grad()
     def predict(self, images: Sequence[ImageLike] | ImageLike) -> list[Prediction]:
@@ -172,20 +178,69 @@ class Classifier(nn.Module):
         """
         many = isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4
         given: list[Any] = list(images) if many else [images]  # type: ignore[arg-type]
-        device, training = next(self.head.parameters()).device, self.training
         predictions: list[Prediction] = []
-        self.eval()
-        try:
-            for start in range(0, len(given), PREDICT_BATCH):
-                arrays = [to_array(image) for image in given[start : start + PREDICT_BATCH]]
-                predictions += self.decide(*self.outputs(self.batch(arrays, device)))
-        finally:
-            self.train(training)
+        for start in range(0, len(given), PREDICT_BATCH):
+            arrays = [to_array(image) for image in given[start : start + PREDICT_BATCH]]
+            predictions += self.predict_prepared([self.preparation.prepare(a) for a in arrays])
         return predictions
 
-    def batch(self, images: Sequence[np.ndarray], device: torch.device | str = "cpu") -> Batch:
-        """A batch of decoded images, each uint8, (C, h, w), prepared as in training."""
-        return Batch(images=input_images(images, self.preparation, self.image_size, device=device))
+    @torch.no_grad()
+    def predict_prepared(
+        self, images: Sequence[Prepared], extracted: "PictureFeatures | None" = None
+    ) -> list[Prediction]:
+        """Predictions for a batch of images that are prepared, without dropout.
+
+        Args:
+            images: at least one, see `Preparation.prepare`.
+            extracted: what `extract` gives for them, if it is known: it is the same for all
+                classifiers on one frozen backbone.
+        """
+        training = self.training
+        self.eval()
+        try:
+            extracted = self.extract(images) if extracted is None else extracted
+            logits, ood_score = self.outputs(Batch(features=extracted.features))
+        finally:
+            self.train(training)
+        probabilities = self.calibrator(logits)
+        if self.opinion is not None and extracted.imagenet is not None:
+            asked = [row for row, image in enumerate(images) if image.colour is not None]
+            probabilities[asked] = self.opinion(probabilities[asked], extracted.imagenet)
+        cut_out = [image.treatment == CUT_OUT for image in images]
+        predictions = self._decide(probabilities, ood_score, cut_out)
+        return [
+            prediction._replace(prepared=image.treatment)
+            for prediction, image in zip(predictions, images, strict=True)
+        ]
+
+    @torch.no_grad()
+    def extract(self, images: Sequence[Prepared]) -> "PictureFeatures":
+        """What the backbone gives for a batch of images that are prepared.
+
+        Args:
+            images: at least one.
+        """
+        device = next(self.head.parameters()).device
+        pixels = render_images([image.pixels for image in images], self.image_size, device=device)
+        features, imagenet = self.features(Batch(images=pixels)), None
+        colours = [image.colour for image in images if image.colour is not None]
+        if self.opinion is not None and colours:
+            rendered = render_images(colours, IMAGE_SIZE, device=device)
+            imagenet = self.backbone.imagenet_logits(rendered)
+        return PictureFeatures(features, imagenet)
+
+
+class PictureFeatures(NamedTuple):
+    """What a backbone gives for a batch of images that are prepared.
+
+    Attributes:
+        features: float32, (B, D).
+        imagenet: logits of ImageNet's classes, float32, (M, 1000), of the M images with `colour`;
+            None where nobody asks for them.
+    """
+
+    features: Tensor
+    imagenet: Tensor | None
 
 
 def check_threshold_target(target: Mapping[str, Any]) -> None:

@@ -5,13 +5,19 @@ from fashion_transfer.reporting.figures import (
     reliability_diagram,
     risk_coverage_figure,
 )
-from fashion_transfer.reporting.gallery import prediction_gallery
+from fashion_transfer.reporting.gallery import Picture, write_gallery
 from fashion_transfer.reporting.image_sheets import (
     evaluation_sets_sheet,
     label_issues_sheet,
     mistakes_sheet,
 )
 from fashion_transfer.reporting.plotting import save_figure
+from fashion_transfer.reporting.predictions import (
+    ImagePrediction,
+    PredictionSummary,
+    prediction_files,
+    print_predictions,
+)
 from fashion_transfer.reporting.results import (
     CostPoint,
     print_results,
@@ -22,24 +28,23 @@ from fashion_transfer.reporting.results import (
     warning_summary,
 )
 from fashion_transfer.reporting.tables import (
-    ImagePrediction,
     WarningRow,
     print_metrics,
-    print_predictions,
     print_warnings,
     warnings_markdown,
-    write_predictions,
 )
 
 __all__ = [
     "CostPoint",
     "ImagePrediction",
+    "Picture",
+    "PredictionSummary",
     "WarningRow",
     "confidence_histograms",
     "evaluation_sets_sheet",
     "label_issues_sheet",
     "mistakes_sheet",
-    "prediction_gallery",
+    "prediction_files",
     "print_metrics",
     "print_predictions",
     "print_results",
@@ -53,5 +58,5 @@ __all__ = [
     "save_figure",
     "warning_summary",
     "warnings_markdown",
-    "write_predictions",
+    "write_gallery",
 ]

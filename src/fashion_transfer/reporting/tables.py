@@ -1,8 +1,7 @@
-"""Tables for the terminal and for Markdown, and the CSV file of predictions."""
+"""Tables for the terminal and for Markdown."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,14 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fashion_transfer.confidence.decision import Prediction
-from fashion_transfer.errors import ArgumentError
-from fashion_transfer.files import write_csv
-
 WARNING_SIGN = "⚠"
-
-MIN_PROBABILITY = 0.05
-"""Of another label that a short warning names."""
 
 GROUP_TITLES = {
     "multi_item": "multi-item composites",
@@ -25,28 +17,6 @@ GROUP_TITLES = {
     "out_of_distribution": "out-of-distribution",
 }
 """What people read for the first part of an evaluation set's name."""
-
-
-@dataclass(frozen=True)
-class ImagePrediction:
-    """The prediction for one image file, or the reason why there is none.
-
-    Attributes:
-        path: of the image file.
-        prediction: None if the file could not be read.
-        error: why the file could not be read; empty if it could.
-
-    Raises:
-        ArgumentError: neither a prediction nor an error is given, or both are.
-    """
-
-    path: Path
-    prediction: Prediction | None
-    error: str = ""
-
-    def __post_init__(self) -> None:
-        if (self.prediction is None) != bool(self.error):
-            raise ArgumentError("error", "must be given if there is no prediction, and only then")
 
 
 class WarningRow(NamedTuple):
@@ -71,15 +41,6 @@ class WarningRow(NamedTuple):
 def printable(path: Path) -> str:
     """Returns a path as valid text; bytes that are not UTF-8 become question marks."""
     return str(path).encode("utf-8", "replace").decode()
-
-
-def short_warning(prediction: Prediction) -> str:
-    """Returns the reason and the other likely labels in a few words; empty without a warning."""
-    if not prediction.warning:
-        return ""
-    likely = [(label, value) for label, value in prediction.top[1:] if value >= MIN_PROBABILITY]
-    others = ", ".join(f"{label} {value:.0%}" for label, value in likely)
-    return f"{WARNING_SIGN} {prediction.reason}" + (f": or {others}" if others else "")
 
 
 def set_title(evaluation_set: str) -> str:
@@ -114,45 +75,6 @@ def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
             text = f"{value:.4f}"
         table.add_row(name, Text(text))
     Console().print(table)
-
-
-def print_predictions(predictions: Sequence[ImagePrediction], max_rows: int = 50) -> None:
-    """Prints a table of the first `max_rows` predictions, and the number of warnings."""
-    table = Table()
-    table.add_column("image", overflow="fold")
-    table.add_column("label", no_wrap=True)
-    table.add_column("confidence", justify="right")
-    table.add_column("note", ratio=1)
-    for image in predictions[:max_rows]:
-        path, prediction = Text(printable(image.path)), image.prediction
-        if prediction is None:
-            table.add_row(path, "—", "", Text(image.error))
-        else:
-            note = Text(short_warning(prediction))
-            table.add_row(path, Text(prediction.label), f"{prediction.confidence:.0%}", note)
-    Console().print(table)
-    warned = [p for image in predictions if (p := image.prediction) is not None and p.warning]
-    if warned:
-        count = f"{len(warned)} of {len(predictions)} images"
-        print(f"{WARNING_SIGN} {count} have a warning, such as: {warned[0].message}")
-    if len(predictions) > max_rows:
-        print(f"… and {len(predictions) - max_rows} more, all in the CSV file")
-
-
-def write_predictions(predictions: Sequence[ImagePrediction], path: Path) -> None:
-    """Writes a CSV file with one row per image file.
-
-    The columns are path, label, confidence, warning, reason, message and error.
-    """
-    rows = []
-    for image in predictions:
-        cells: tuple[str, ...] = ("",) * 5
-        if (p := image.prediction) is not None:
-            warning = str(p.warning).lower()
-            cells = (p.label, f"{p.confidence:.6f}", warning, p.reason, p.message)
-        rows.append((image.path, *cells, image.error))
-    header = ("path", "label", "confidence", "warning", "reason", "message", "error")
-    write_csv(path, header, rows)
 
 
 def print_warnings(rows: Sequence[WarningRow]) -> None:

@@ -59,7 +59,8 @@ def compose(
 ) -> Composites:
     """Composes images of several items.
 
-    No item occurs twice in an image, and every class is equally likely.
+    No item occurs twice in an image, and every class is equally likely; in outfits, every class of
+    an item's role.
 
     Args:
         images: uint8, (M, h, h), one item on black each.
@@ -67,8 +68,9 @@ def compose(
         layout: name in `LAYOUTS`.
         numbers: (N,), numbers of the composites, from 0. Composite i is the same in any list.
         seed: of all draws, from 0.
-        control: give the control of each composite instead: one of its items, drawn at random,
-            alone and whole, pixel for pixel where and as it lies in the composite.
+        control: give the control of each composite instead: one of its items, drawn at random
+            from `Layout.control_cells`, alone and whole, pixel for pixel where and as it lies in
+            the composite.
 
     Raises:
         ArgumentError: an unknown layout, a wrong type or shape, or a negative number.
@@ -169,7 +171,9 @@ def _draw_composites(
     # The reshape gives an empty list of numbers its second axis.
     draws = np.array([_uniform(seed, layout, number, sum(lengths)) for number in numbers])
     slot, placement, choice = np.split(draws.reshape(-1, sum(lengths)), np.cumsum(lengths[:2]), 1)
-    return _choose(labels, plan, choice), (slot * count).astype(int), placement
+    shown = np.array(plan.control_cells)
+    slots = shown[(slot * len(shown)).astype(int)]
+    return _choose(labels, plan, choice), slots, placement
 
 
 def _uniform(seed: int, layout: str, number: int, length: int) -> np.ndarray:
@@ -180,13 +184,30 @@ def _uniform(seed: int, layout: str, number: int, length: int) -> np.ndarray:
 
 def _choose(labels: np.ndarray, plan: Layout, draws: np.ndarray) -> np.ndarray:
     """Positions in `labels` of the items of each composite: int64, (N, K)."""
-    counts, slots = np.unique(labels, return_counts=True)[1], np.arange(len(plan.cells))
+    available, counts = np.unique(labels, return_counts=True)
+    slots = np.arange(len(plan.cells))
     shift, pick, keys = np.split(draws, [1, 1 + len(slots)], 1)
-    order = keys.argsort(1) if plan.classes == "different" else (keys * len(counts)).astype(int)
-    classes = order[:, 0 * slots if plan.classes == "same" else slots]
+    classes = _choose_classes(available, plan, keys)
     # Each slot draws from its own part of a class, so that no image occurs twice.
     part = (slots + (shift * len(slots)).astype(int)) % len(slots)
     first, last = (counts[classes] * (part + more) // len(slots) for more in (0, 1))
     places = (np.cumsum(counts) - counts)[classes] + first + (pick * (last - first)).astype(int)
     items: np.ndarray = np.argsort(labels, kind="stable")[places]
     return items
+
+
+def _choose_classes(available: np.ndarray, plan: Layout, keys: np.ndarray) -> np.ndarray:
+    """Positions in the available labels of the class of each item: int64, (N, K)."""
+    count, slots = len(available), np.arange(len(plan.cells))
+    if isinstance(plan.classes, str):
+        order = keys.argsort(1) if plan.classes == "different" else (keys * count).astype(int)
+        return order[:, 0 * slots if plan.classes == "same" else slots]
+    classes = np.empty((len(keys), len(slots)), np.int64)
+    for slot, role in enumerate(plan.classes):
+        if slot and role == plan.classes[slot - 1]:  # a pair
+            classes[:, slot] = classes[:, slot - 1]
+            continue
+        fitting = np.flatnonzero(np.isin(available, role))
+        fitting = fitting if len(fitting) else np.arange(count)
+        classes[:, slot] = fitting[(keys[:, slot] * len(fitting)).astype(int)]
+    return classes

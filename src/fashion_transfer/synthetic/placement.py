@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fashion_transfer.data.preparation import FOREGROUND
+from fashion_transfer.data.alignment import FOREGROUND
 from fashion_transfer.synthetic.layouts import Layout, grid
 
 MIN_VISIBLE = 0.6
@@ -14,6 +14,9 @@ MIN_VISIBLE = 0.6
 
 ATTEMPTS = 16
 """Random positions tried to leave as much visible, before the items are placed side by side."""
+
+WORN_SPREAD = 0.3
+"""Fraction of its cell's free room in which an item of an outfit lies, about the middle."""
 
 MIN_SAMPLED = 84
 """Items are sampled on a canvas of at least this many pixels a side, so that none aliases."""
@@ -39,6 +42,9 @@ def place(images: np.ndarray, plan: Layout, draws: np.ndarray) -> np.ndarray:
     count, canvas, half = len(plan.cells), plan.canvas, images.shape[-1] / 2
     mirror, size, turn, position = np.split(draws, np.cumsum([2, count, count]), 1)
     position = position.reshape(-1, ATTEMPTS + 1, count, 2)
+    if plan.is_outfit:
+        mirror = np.stack([mirror[:, 0], np.ones(len(mirror))], 1)  # left and right alone
+        position = 0.5 + WORN_SPREAD * (position - 0.5)
     rotations = _rotations(np.radians(plan.rotation) * (2 * turn - 1))
     low, extent = _bounding_boxes(images, rotations)
     cells = np.array(plan.cells).reshape(count, 2, 2) * canvas

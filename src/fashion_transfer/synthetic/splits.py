@@ -127,8 +127,8 @@ class Exposure:
         ArgumentError: a number is not possible.
     """
 
-    composites: int = 1000
-    controls: int = 2500
+    composites: int = 1400
+    controls: int = 3500
     images_per_class: int = 500
 
     def __post_init__(self) -> None:

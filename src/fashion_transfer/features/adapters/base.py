@@ -75,6 +75,10 @@ class BackboneAdapter(ABC):
         """Returns the only image size that the network takes, pixels; None: any."""
         return None
 
+    def imagenet_classifier(self, weights: Weights) -> nn.Linear | None:
+        """Returns ImageNet's classifier on the last stage, pooled; None if weights have none."""
+        return None
+
     def last_stage(self, network: nn.Module) -> nn.Module:
         """Returns the module that computes the last stage from the maps of the stage before it.
 

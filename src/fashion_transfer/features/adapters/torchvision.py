@@ -16,6 +16,8 @@ from fashion_transfer.features.nodes import pool_maps, split_node
 from fashion_transfer.features.stem import Stem
 from fashion_transfer.features.weights import Weights, load_weights
 
+IMAGENET_CLASSES = 1000
+
 
 class TorchvisionAdapter(BackboneAdapter):
     """A ResNet of torchvision; its last stage can be unfrozen."""
@@ -62,6 +64,16 @@ class TorchvisionAdapter(BackboneAdapter):
     def make_stages(self, network: nn.Module, nodes: Sequence[str]) -> nn.Module:
         """Returns `TorchvisionStages(network, nodes)`."""
         return TorchvisionStages(network, nodes)
+
+    def imagenet_classifier(self, weights: Weights) -> nn.Linear | None:
+        """Returns the layer `fc` of the weights, if it is of ImageNet's 1,000 classes."""
+        state = weights.state or {}
+        weight, bias = state.get("fc.weight"), state.get("fc.bias")
+        if weight is None or bias is None or len(weight) != IMAGENET_CLASSES:
+            return None
+        layer = nn.Linear(weight.shape[1], len(weight), device="meta").requires_grad_(False)
+        layer.load_state_dict({"weight": weight.float(), "bias": bias.float()}, assign=True)
+        return layer
 
     def last_stage(self, network: nn.Module) -> nn.Module:
         """Returns `layer4`."""
