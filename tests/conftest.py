@@ -148,6 +148,15 @@ def backbone(make_backbone):
     return make_backbone()
 
 
+@pytest.fixture(scope="module")
+def backbones_drawn_once():
+    """Makes a backbone with random weights once, and copies it from then on."""
+    from drawn_once import drawn_once
+
+    with drawn_once():
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of the official files; skips where they are not. Mark with `real_data`."""

@@ -95,7 +95,7 @@ if __name__ == "__main__":
     )
     run(
         "evaluate.py", *DATA, *LOGS, "device=cpu", "hydra.run.dir=logs/evaluate",
-        "images_per_set=2",
+        "images_per_set=1",
     )
     run(
         "predict.py", *LOGS, "device=cpu", "hydra.run.dir=logs/predict",

@@ -264,6 +264,8 @@ def snippets() -> list[str]:
 
 def test_snippets_of_the_python_api_run(snippets, idx_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    # Passes are filled up to this size, and the sets are small.
+    monkeypatch.setattr("fashion_transfer.features.engine.MAX_PASS_SIZE", {"cpu": 8})
     for number, name in enumerate(("photo.jpg", "another.png")):
         Image.new("RGB", (50 + number, 40), (200, 30, 30)).save(name)
     namespace: dict[str, Any] = {"IDX_DIR": str(idx_dir)}

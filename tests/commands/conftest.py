@@ -22,6 +22,8 @@ import pytest
 import torch
 from drawn_once import drawn_once
 
+from fashion_transfer.features.engine import MAX_PASS_SIZE
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # The interpreter's own filters, so that a warning reaches stderr as it would for a user.
@@ -32,12 +34,6 @@ PYTHONS_FILTERS = (
     ("ignore", ImportWarning, ""),
     ("ignore", ResourceWarning, ""),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _backbones_drawn_once():
-    with drawn_once():
-        yield
 
 
 @dataclass(frozen=True)
@@ -106,6 +102,9 @@ def _as_in_a_process_of_its_own(script: str, arguments: Sequence[str], cwd: Path
     interrupt, folder = signal.getsignal(signal.SIGINT), os.getcwd()
     with (
         _exit_handlers_called(),
+        drawn_once(),
+        # Cached features are computed in passes filled up to this size, and sets are smaller here.
+        mock.patch.dict(MAX_PASS_SIZE, cpu=8),
         # Composes everything once more, only to learn that no config here sets `hydra.mode`.
         mock.patch("hydra._internal.hydra.Hydra.get_mode", create=True, return_value=None),
         mock.patch.dict(os.environ),

@@ -10,9 +10,12 @@ from fashion_transfer.models import ClassificationTask, load_classifier
 HEAD = ("model/head=mlp", "model.head.hidden=32", "model.head.dropout=0.5")
 FOUR_EPOCHS = ("trainer.max_epochs=4", *HEAD)
 CACHED_VIEWS = (*FOUR_EPOCHS, "data.views=2")
-FRESH_VIEWS = (*FOUR_EPOCHS, "data.views=null", "store=false")
+# Every image goes through the backbone in every epoch, so these are few.
+FEW = ("data.images_per_class=4", "data.synthetic.composites=8", "data.synthetic.controls=8")
+NO_CACHE = ("data.views=null", "store=false", *FEW)
+FRESH_VIEWS = (*FOUR_EPOCHS, *NO_CACHE)
 # Worker processes fetch batches before the epoch begins.
-WORKERS = ("trainer.max_epochs=4", "data.views=null", "store=false", "data.num_workers=1")
+WORKERS = ("trainer.max_epochs=4", *NO_CACHE, "data.num_workers=1")
 
 # Ends the process in the middle of its third epoch, at the same batch every time.
 STOPPED = """

@@ -127,7 +127,8 @@ def test_input_images_of_different_shapes_equal_those_alone(views):
 
 
 def test_input_images_stay_grey_unless_one_is_in_colour():
-    grey, colour = MixedImages()[0], MixedImages()[1]
+    grey, colour = MixedImages()[0], np.zeros((3, 40, 30), np.uint8)
+    colour[0, :, 5:25] = 200  # a red item on black
     assert input_images([grey, GREY[0]], ALIGNED, 32).shape == (2, 1, 32, 32)
     mixed = input_images([grey, colour], ALIGNED, 32)
     assert mixed.shape == (2, 3, 32, 32)

@@ -13,6 +13,8 @@ from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.models import load_classifier, read_checkpoint
 from fashion_transfer.models.checkpoint import FORMAT_VERSION
 
+pytestmark = pytest.mark.usefixtures("backbones_drawn_once")
+
 MEGABYTE = 2**20
 
 
