@@ -14,6 +14,7 @@ from fashion_transfer.confidence.decision import (
     WARNING_REASONS,
     Evidence,
     WarningReason,
+    warn,
 )
 from fashion_transfer.errors import ArgumentError
 
@@ -248,8 +249,9 @@ def test_reasons_are_the_names_of_the_table_in_order_of_precedence():
 
 
 def test_last_reason_applies_to_every_image():
-    images = [Evidence((("bag", p),), 0.0, ood) for p in (0.0, 1.0, math.nan) for ood in (0, 1)]
-    assert all(WARNING_REASONS[-1].applies(image) for image in images)
+    ood = torch.tensor([False, True] * 3)
+    images = Evidence(torch.tensor([[0.0, 1.0, math.nan]]).T.repeat(2, 1), torch.zeros(6), ood)
+    assert WARNING_REASONS[-1].applies(images).tolist() == [True] * 6
 
 
 @pytest.mark.parametrize(
@@ -259,8 +261,8 @@ def test_last_reason_applies_to_every_image():
 def test_a_reason_is_added_by_one_entry_at_its_place(monkeypatch, position, expected):
     tie = WarningReason(
         name="a tie",
-        applies=lambda image: image.top[0][1] - image.top[1][1] < 0.1,
-        message=lambda image: f"{image.label} and {image.top[1][0]} are nearly as probable.",
+        applies=lambda images: images.values[:, 0] - images.values[:, 1] < 0.1,
+        message=lambda image: f"{' and '.join(image.plausible)} are nearly as probable.",
     )
     reasons = (*WARNING_REASONS[:position], tie, *WARNING_REASONS[position:])
     monkeypatch.setattr(decision, "WARNING_REASONS", reasons)
@@ -270,6 +272,17 @@ def test_a_reason_is_added_by_one_entry_at_its_place(monkeypatch, position, expe
     assert [prediction.reason for prediction in predictions] == expected
     assert predictions[0].message == "bag and coat are nearly as probable."
     assert not decide(probabilities[:1], ood_score[:1], CLASS_NAMES, 0.5, 1.0)[0].warning
+
+
+@pytest.mark.parametrize("threshold", [0, 0.6, 1])
+def test_warn_gives_the_position_of_the_reason_that_decide_gives(threshold):
+    probabilities, ood_score = draw(300)
+    positions = warn(probabilities, ood_score, 4, threshold, 1.0)
+    assert positions.dtype == torch.int64
+    predictions = decide(probabilities, ood_score, CLASS_NAMES, threshold, 1.0)
+    expected = [REASONS.index(p.reason) + 1 if p.warning else 0 for p in predictions]
+    assert positions.tolist() == expected
+    assert threshold == 0 or set(expected) >= {1, 2, 3}
 
 
 # Messages

@@ -28,8 +28,10 @@ MAY_IMPORT = {
     "models": MODELS,
     "evaluation": EVALUATION,
     "reporting": {*PLAIN, "confidence"},
-    "commands": {*EVALUATION, "evaluation", "reporting"},
-    "benchmarks": {*EVALUATION, "evaluation", "reporting"},
+    "export": {*MODELS, "models"},
+    "page": {*MODELS, "models", "reporting"},
+    "commands": {*EVALUATION, "evaluation", "reporting", "export", "page"},
+    "benchmarks": {*EVALUATION, "evaluation", "reporting", "export", "page"},
 }
 """The packages that each package may import, beside itself."""
 

@@ -7,6 +7,7 @@ reason and the message, so a new reason is one more entry there.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import torch
@@ -51,35 +52,43 @@ class Prediction(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is known about one image; the reason of its warning depends on nothing else.
+    """What is known about B images; the reasons of their warnings depend on nothing else.
 
     Attributes:
-        top: as in `Prediction`.
-        multi_item: probability that the image shows several items, 0 to 1.
-        ood: whether its OOD score is over the limit.
-        photo: whether it is a photo, and the classifier was not trained on photos.
+        values: float, (B, K), probabilities of the K most probable classes, most probable first.
+        multi_item: float, (B,), probability that the image shows several items.
+        ood: bool, (B,), whether the OOD score is over the limit.
     """
 
-    top: tuple[tuple[str, float], ...]
-    multi_item: float
-    ood: bool
+    values: Tensor
+    multi_item: Tensor
+    ood: Tensor
+
+    @property
+    def confidence(self) -> Tensor:
+        """Probability of the most probable class, (B,)."""
+        return self.values[:, 0]
+
+    @property
+    def plausible(self) -> Tensor:
+        """Whether each class is probable enough for a message to name it, bool, (B, K)."""
+        return self.values >= PLAUSIBLE * (1 - self.multi_item)[:, None]
+
+
+class Candidates(NamedTuple):
+    """What the message of a warning names.
+
+    Attributes:
+        label: name of the most probable class.
+        confidence: its probability.
+        plausible: names of the classes of `Evidence.plausible`.
+        photo: whether the image is a photo, and the classifier was not trained on photos.
+    """
+
+    label: str
+    confidence: float
+    plausible: tuple[str, ...]
     photo: bool = False
-
-    @property
-    def label(self) -> str:
-        """Name of the most probable class."""
-        return self.top[0][0]
-
-    @property
-    def confidence(self) -> float:
-        """Probability of the most probable class."""
-        return self.top[0][1]
-
-    @property
-    def plausible(self) -> list[str]:
-        """Names of the classes of `top` that are probable enough for a message to name them."""
-        minimum = PLAUSIBLE * (1 - self.multi_item)
-        return [name for name, probability in self.top if probability >= minimum]
 
 
 class WarningReason(NamedTuple):
@@ -87,22 +96,23 @@ class WarningReason(NamedTuple):
 
     Attributes:
         name: a word or two, as users read it.
-        applies: whether an image with a warning has this reason. Only the first reason counts.
+        applies: bool, (B,), which images with a warning have this reason, where no reason before
+            it applies. Made of tensor operations alone, so that it can be exported.
         message: the sentence for a person: what may be wrong and, if it helps, what to do.
     """
 
     name: str
-    applies: Callable[[Evidence], bool]
-    message: Callable[[Evidence], str]
+    applies: Callable[[Evidence], Tensor]
+    message: Callable[[Candidates], str]
 
 
-def _multi_item_message(image: Evidence) -> str:
+def _multi_item_message(image: Candidates) -> str:
     names = image.plausible
     perhaps = f", perhaps {' and '.join(names)}" if len(names) > 1 else ""
     return f"The image may contain multiple items{perhaps}: show one clear, centred item."
 
 
-def _ood_message(image: Evidence) -> str:
+def _ood_message(image: Candidates) -> str:
     return (
         f"This looks like nothing the classifier has learned, so {image.label} is a guess: the "
         "image may show something else, contain multiple items or be ambiguous."
@@ -110,7 +120,7 @@ def _ood_message(image: Evidence) -> str:
     )
 
 
-def _ambiguous_message(image: Evidence) -> str:
+def _ambiguous_message(image: Candidates) -> str:
     others = image.plausible[1:]
     either = f" (or {' or '.join(others)})" if others else ""
     return (
@@ -122,10 +132,10 @@ def _ambiguous_message(image: Evidence) -> str:
 
 WARNING_REASONS = (
     WarningReason(
-        MULTI_ITEM, lambda image: image.multi_item > image.confidence, _multi_item_message
+        MULTI_ITEM, lambda images: images.multi_item > images.confidence, _multi_item_message
     ),
-    WarningReason(OOD, lambda image: image.ood, _ood_message),
-    WarningReason(AMBIGUOUS, lambda image: True, _ambiguous_message),
+    WarningReason(OOD, lambda images: images.ood, _ood_message),
+    WarningReason(AMBIGUOUS, lambda images: torch.ones_like(images.ood), _ambiguous_message),
 )
 """In order of precedence; the last one applies to every image."""
 
@@ -197,30 +207,75 @@ def decide(
             f"must be (B, {count}) or (B, {count + 1}) for {count} class names, "
             f"got {tuple(probabilities.shape)}",
         )
-    classes = probabilities[:, :count]
-    values, labels = classes.topk(min(3, count), dim=1)  # (B, 3)
-    warnings = ~accepted(values[:, 0], ood_score, threshold, ood_limit)  # (B,)
-    multi_item = (1 - classes.sum(dim=1)).clamp(min=0)  # (B,)
-    ood = _out_of_distribution(ood_score, ood_limit)  # (B,)
-    tops = [
-        tuple((class_names[label], value) for label, value in zip(*pair, strict=True))
-        for pair in zip(labels.tolist(), values.tolist(), strict=True)
-    ]
-    images = map(Evidence, tops, multi_item.tolist(), ood.tolist(), photos or [False] * len(tops))
-    return [
-        _prediction(image, warning)._replace(probabilities=tuple(values))
-        for image, warning, values in zip(
-            images, warnings.tolist(), probabilities.tolist(), strict=True
-        )
-    ]
+    evidence, labels = _weigh(probabilities, ood_score, count, ood_limit)
+    warnings = ~accepted(evidence.confidence, ood_score, threshold, ood_limit)  # (B,)
+    rows = zip(
+        labels.tolist(),
+        evidence.values.tolist(),
+        evidence.plausible.tolist(),
+        reasons(evidence, warnings).tolist(),
+        photos or [False] * len(labels),
+        probabilities.tolist(),
+        strict=True,
+    )
+    predictions = []
+    for image_labels, values, plausible, reason, photo, all_values in rows:
+        names = [class_names[label] for label in image_labels]
+        top = tuple(zip(names, values, strict=True))
+        prediction = Prediction(*top[0], top, reason > 0, probabilities=tuple(all_values))
+        if prediction.warning:
+            candidates = Candidates(*top[0], tuple(compress(names, plausible)), photo)
+            chosen = WARNING_REASONS[reason - 1]
+            message = chosen.message(candidates)
+            prediction = prediction._replace(reason=chosen.name, message=message)
+        predictions.append(prediction)
+    return predictions
 
 
-def _prediction(image: Evidence, warning: bool) -> Prediction:
-    if not warning:
-        return Prediction(image.label, image.confidence, image.top, warning=False)
-    reason = next(reason for reason in WARNING_REASONS if reason.applies(image))
-    message = reason.message(image)
-    return Prediction(image.label, image.confidence, image.top, True, reason.name, message)
+def warn(
+    probabilities: Tensor, ood_score: Tensor, count: int, threshold: float, ood_limit: float
+) -> Tensor:
+    """Returns which warning each image gets, as tensor operations alone, which can be exported.
+
+    Args:
+        probabilities: as of `decide`.
+        ood_score: float, (B,).
+        count: C, number of classes.
+        threshold: as of `decide`.
+        ood_limit: as of `decide`.
+
+    Returns:
+        int64, (B,): 0 for no warning, else the position of the reason in `REASONS`, from 1.
+
+    Raises:
+        ArgumentError: as `accepted`.
+    """
+    evidence, _ = _weigh(probabilities, ood_score, count, ood_limit)
+    return reasons(evidence, ~accepted(evidence.confidence, ood_score, threshold, ood_limit))
+
+
+def reasons(images: Evidence, warnings: Tensor) -> Tensor:
+    """Returns the reason of each warning: int64, (B,), on the CPU, from 1; 0 for no warning.
+
+    Args:
+        images: what is known about them.
+        warnings: bool, (B,), which have a warning.
+    """
+    chosen = torch.zeros_like(warnings, dtype=torch.int64)
+    for position, reason in reversed(list(enumerate(WARNING_REASONS, 1))):
+        chosen = torch.where(reason.applies(images), position, chosen)
+    return torch.where(warnings, chosen, 0)
+
+
+def _weigh(
+    probabilities: Tensor, ood_score: Tensor, count: int, ood_limit: Tensor | float
+) -> tuple[Evidence, Tensor]:
+    """Evidence for a batch, on the CPU in float64, and labels of its K classes, int64, (B, K)."""
+    classes = probabilities[:, :count].cpu()
+    values, labels = classes.topk(min(3, count), dim=1)  # as they are: equal ones keep their order
+    multi_item = (1 - classes.sum(dim=1)).clamp(min=0)
+    ood = _out_of_distribution(ood_score, ood_limit)
+    return Evidence(values.double(), multi_item.double(), ood), labels
 
 
 def _out_of_distribution(ood_score: Tensor, ood_limit: Tensor | float) -> Tensor:
