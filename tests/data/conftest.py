@@ -27,3 +27,15 @@ def photo(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """`saved(image, name, **options)`: an image file in the temporary folder."""
+
+    def save(image, name="photo.png", **options):
+        path = tmp_path / name
+        image.save(path, **options)
+        return path
+
+    return save

@@ -17,18 +17,6 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 ROTATED = 6  # EXIF's number for: rotate by 90 degrees clockwise to see it as it was taken
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """`saved(image, name, **options)`: an image file in the temporary folder."""
-
-    def save(image, name="photo.png", **options):
-        path = tmp_path / name
-        image.save(path, **options)
-        return path
-
-    return save
-
-
 def rotated_exif() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = ROTATED

@@ -19,19 +19,6 @@ from fashion_transfer.data.idx_files import load_pair
 from fashion_transfer.data.image_files import read_path_list
 from fashion_transfer.errors import FashionTransferError
 
-
-@pytest.fixture
-def saved(tmp_path):
-    """`saved(image, name, **options)`: an image file in the temporary folder."""
-
-    def save(image, name="photo.png", **options):
-        path = tmp_path / name
-        image.save(path, **options)
-        return path
-
-    return save
-
-
 # Listing
 
 

@@ -41,6 +41,7 @@ PATH_KEYS = {
     "hydra.sweep.dir",
     "input",
     "model.backbone.weights",
+    "output",
     "paths.cache",
     "paths.data",
     "paths.logs",

@@ -95,15 +95,9 @@ class FashionMNISTPreparation:
         if is_on_black(image):
             return Prepared(align_foreground(image))
         picture = resize(np.broadcast_to(image, (3, *image.shape[1:])), PHOTO_SIZE)
-        items, treatment = items_on_plain_ground(picture), PLAIN_GROUND
-        if items is None and is_small_and_grey(image):
-            # No photo, and on so few pixels the net finds nothing.
-            if not is_on_white(image):
-                return Prepared(align_foreground(image))
-        elif items is None and (items := cut_out(picture)) is not None:
-            treatment = CUT_OUT
+        items, treatment = _locate_items(picture, image)
         if items is None:
-            items = items_by_corner_colour(picture)
+            return Prepared(align_foreground(image))
         colour = pad_to_square(on_white(picture, items), (255, 255, 255))
         return Prepared(as_fashion_mnist(picture, items), treatment, colour)
 
@@ -141,6 +135,24 @@ def get_preparation(name: str) -> Preparation:
             "preparation", f"must be one of {', '.join(PREPARATIONS)}, got {name!r}"
         )
     return PREPARATIONS[name]
+
+
+def _locate_items(picture: np.ndarray, image: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """The pixels of a picture's items, bool, (h, w), and its treatment; None: it stays as it is.
+
+    Args:
+        picture: uint8, (3, h, w), not on black.
+        image: the same, uint8, (C, h', w'), at its own size.
+    """
+    items = items_on_plain_ground(picture)
+    if items is not None:
+        return items, PLAIN_GROUND
+    if is_small_and_grey(image):  # no photo, and on so few pixels the net finds nothing
+        return (items_by_corner_colour(picture), PLAIN_GROUND) if is_on_white(image) else (None, "")
+    items = cut_out(picture)
+    if items is not None:
+        return items, CUT_OUT
+    return items_by_corner_colour(picture), PLAIN_GROUND
 
 
 def crop_plain_borders(image: np.ndarray) -> np.ndarray:

@@ -94,8 +94,7 @@ def prediction_files(
     there once the block has ended; if it fails, neither is.
 
     Both have the keys `COLUMNS`, which are empty, or null, where there is nothing to say. An object
-    of the JSON file has the key `probabilities`, too: of every class and, if the classifier knows
-    images of several items, of these.
+    of the JSON file is what `as_row` gives.
 
     Args:
         folder: where to write them; it must exist.
@@ -114,9 +113,8 @@ def prediction_files(
 
         def write(image: ImagePrediction) -> None:
             nonlocal separator
-            row = _row(image)
-            writer.writerow(map(_cell, row.values()))
-            row["probabilities"] = _probabilities(image.prediction, class_names)
+            row = as_row(image, class_names)
+            writer.writerow(_cell(row[column]) for column in COLUMNS)
             json_file.write(f"{separator}\n{json.dumps(row, ensure_ascii=False)}")
             separator = ","
 
@@ -124,13 +122,22 @@ def prediction_files(
         json_file.write("[]\n" if separator == "[" else "\n]\n")
 
 
-def _row(image: ImagePrediction) -> dict[str, Any]:
+def as_row(image: ImagePrediction, class_names: Sequence[str]) -> dict[str, Any]:
+    """Returns the object of the JSON file for one image: JSON types by `COLUMNS`, and a key more.
+
+    `probabilities` has those of every class and, if the classifier has it, of several items.
+
+    Args:
+        image: a prediction, or the reason why there is none.
+        class_names: by label.
+    """
     p = image.prediction
     values: tuple[Any, ...] = (None,) * 6
     if p is not None:
         confidence = round(p.confidence, 6)
         values = (p.label, confidence, p.warning, p.reason or None, p.message or None, p.prepared)
-    return dict(zip(COLUMNS, (str(image.path), *values, image.error or None), strict=True))
+    row = dict(zip(COLUMNS, (str(image.path), *values, image.error or None), strict=True))
+    return row | {"probabilities": _probabilities(p, class_names)}
 
 
 def _cell(value: Any) -> str:
