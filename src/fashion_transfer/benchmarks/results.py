@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from fashion_transfer.benchmarks.duplicates import duplicate_metrics
-from fashion_transfer.benchmarks.licences import weights_licence
 from fashion_transfer.benchmarks.machine import (
     BEST,
     METRICS,
@@ -37,6 +36,7 @@ from fashion_transfer.benchmarks.recipes import (
 from fashion_transfer.benchmarks.run_keys import run_key
 from fashion_transfer.benchmarks.warning_runs import DESCRIPTIONS, measure_warnings
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features.licences import weights_licence
 from fashion_transfer.features.weights import load_weights
 from fashion_transfer.files import write_text
 from fashion_transfer.reporting import (

@@ -37,6 +37,6 @@ class TrainableStage(nn.Module):
         """
         pooled, maps = cached[:, : self.pooled_width], cached[:, self.pooled_width :]
         side = math.isqrt(maps.shape[1] // self.channels)
-        maps = maps.reshape(len(maps), self.channels, side, side)
+        maps = maps.reshape(maps.shape[0], self.channels, side, side)
         maps = maps.contiguous(memory_format=torch.channels_last)
         return torch.cat([pooled, pool_maps(self.stage(maps), self.node)], dim=1)

@@ -124,7 +124,7 @@ class Classifier(nn.Module):
         """
         features = self.standardised(batch)
         if self.standardise is None:
-            return self.head(features), torch.zeros(len(features), device=features.device)
+            return self.head(features), features.new_zeros(features.shape[0])
         return self.head(features), features.detach().square().mean(dim=1)
 
     @torch.no_grad()

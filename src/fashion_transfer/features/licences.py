@@ -1,4 +1,4 @@
-"""The licence of a backbone's weights, as far as it is known: it stands beside the numbers."""
+"""The licence of a backbone's weights, as far as it is known: beside numbers and in exports."""
 
 from importlib import metadata
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fashion_transfer.benchmarks.licences import UNKNOWN, weights_licence
+from fashion_transfer.features.licences import UNKNOWN, weights_licence
 
 COMPRESSED = "ad7cb5daac4478098998a3b3967f4333d8e4d66c12039fe82a3606de651c0043"
 EFFICIENTNET = "efficientnet-lite0-57934424.pth"

@@ -1,0 +1,19 @@
+"""Writes a checkpoint to one ONNX file: `python export.py ckpt_path=best.ckpt`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from fashion_transfer.commands import cli
+from fashion_transfer.commands.arguments import evaluate_arguments
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="export")
+def main(cfg: DictConfig) -> None:
+    """Runs one job; torch is imported only once there is one to run."""
+    from fashion_transfer.commands.export import export
+
+    cli.job(export, cfg)
+
+
+if __name__ == "__main__":
+    cli.run(main, evaluate_arguments)

@@ -1,0 +1,54 @@
+"""Writes a checkpoint to one ONNX file, for programs without torch."""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fashion_transfer.commands.build import read_policy
+from fashion_transfer.commands.errors import check_entries, config_keys
+from fashion_transfer.commands.inference import checkpoint_path, choose_device, describe, move
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.export import check_packages, write_onnx
+from fashion_transfer.models import load_classifier
+
+log = logging.getLogger(__name__)
+
+BACKBONE_ENTRIES = ("weights",)
+
+ONNX_FILE = "classifier.onnx"
+"""Name of the file where none is given."""
+
+
+def export(cfg: DictConfig) -> None:
+    """Runs the export that `conf/export.yaml` describes.
+
+    Raises:
+        FashionTransferError: no checkpoint, a value is not possible, a package is missing, or the
+            file cannot be written.
+    """
+    check_packages()
+    check_entries(cfg, "model", ("backbone",))
+    check_entries(cfg, "model.backbone", BACKBONE_ENTRIES)
+    path = checkpoint_path(cfg)
+    output = Path(cfg.output) if cfg.output else path.with_name(ONNX_FILE)
+    if not output.absolute().parent.is_dir():
+        raise FashionTransferError(f"output={output} is in no folder that exists: make it first")
+    if output.is_dir():
+        raise FashionTransferError(f"output={output} is a folder: name a file in it")
+    with config_keys(cfg, "policy", "policy.threshold_target", "model.backbone"):
+        classifier = load_classifier(
+            path,
+            weights=cfg.model.backbone.weights,
+            precision="float32",
+            compile=False,
+            **read_policy(cfg),
+        )
+    move(classifier, choose_device("cpu"))
+    log.info("exporting %s", describe(path, classifier))
+    difference = write_onnx(classifier, output)
+    size = output.stat().st_size / 1e6
+    print(
+        f"written: {output}, {size:.1f} MB; its probabilities differ from the checkpoint's by at "
+        f"most {difference:.1g}"
+    )
