@@ -128,6 +128,10 @@ docs: $(INSTALLED) ## Write the generated pages of docs/ and build them strictly
 	@$(PY) -m fashion_transfer.commands.docs_pages
 	"$(VENV)/bin/zensical" build --strict
 
+.PHONY: app
+app: $(INSTALLED) ## Predict pictures on a page in the browser: ARGS="ckpt_path=PATH port=N"
+	@$(PY) app.py $(ARGS)
+
 .PHONY: tensorboard
 tensorboard: $(INSTALLED) ## Look at the runs under logs/
 	"$(VENV)/bin/tensorboard" --logdir logs
@@ -157,6 +161,11 @@ results-all: $(INSTALLED) data offline-weights ## The slow rows, too: hours on 2
 photos: $(INSTALLED) ## Measure data=clothing, cross-fitted on its validation photos
 	$(PY) -m fashion_transfer.benchmarks.cross_fit \
 	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
+# The notebook is stored with its outputs; WEIGHTS is used for them and not stored.
+.PHONY: notebook
+notebook: $(INSTALLED) data ## Run the notebook from top to bottom, and store its outputs
+	$(PY) -m fashion_transfer.benchmarks.notebook $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
 
 .PHONY: uploads
 uploads: $(INSTALLED) data ## Measure the default on phone photos, product pictures and pairs of these
