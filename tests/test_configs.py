@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 COMMAND_SOURCE = ROOT / "src" / "fashion_transfer" / "commands"
 
-COMMANDS = ("train", "evaluate", "predict")
+COMMANDS = ("train", "evaluate", "predict", "app", "export")
+PREDICTING = COMMANDS[1:]
 GROUPS = (
     "experiment", "debug", "model/head", "model/backbone", "logger", "callbacks", "policy"
 )  # fmt: skip
@@ -114,7 +115,7 @@ def flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 @pytest.mark.parametrize(("command", "override"), CONFIGS)
 def test_every_choice_gives_targets_only_arguments_that_they_take(command, override):
     nodes = dict(targets(composed(command, override)))
-    assert nodes or command == "predict"
+    assert nodes or command in ("predict", "app", "export")
     for key, config in nodes.items():
         target = get_object(config.pop("_target_"))
         assert callable(target), key
@@ -126,6 +127,8 @@ PLAIN_KEYS = {
     "train": {"seed", "store", "test", "ckpt_path", "monitor.metric", "monitor.mode"},
     "evaluate": {"ckpt_path", "device", "store", "images_per_set", "data_checks", "reference"},
     "predict": {"input", "ckpt_path", "device", "batch_size"},
+    "app": {"ckpt_path", "device", "host", "port", "max_pictures", "max_megabytes", "flags"},
+    "export": {"ckpt_path", "output"},
 }
 """Keys that a command reads itself; `paths` and those below targets, `model` and `policy` apart."""
 
@@ -160,11 +163,13 @@ def test_model_and_policy_of_train_have_the_entries_that_build_task_reads():
     assert set(config["policy"]["threshold_target"]) == set(TARGET_ENTRIES)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict"])
+@pytest.mark.parametrize("command", PREDICTING)
 def test_model_and_policy_of_other_commands_are_arguments_of_load_classifier(command):
     config = composed(command)
     assert set(config["model"]) == {"backbone"}
-    assert set(config["model"]["backbone"]) == set(BACKBONE_ENTRIES)
+    # An export is in float32 and runs elsewhere.
+    entries = {"weights"} if command == "export" else set(BACKBONE_ENTRIES)
+    assert set(config["model"]["backbone"]) == entries
     assert set(BACKBONE_ENTRIES) <= arguments_of(load_classifier) | arguments_of(Backbone)
     assert set(config["policy"]) == set(POLICY_ENTRIES) <= arguments_of(load_classifier)
 
@@ -256,13 +261,14 @@ def test_defaults_of_a_sweep_are_those_of_train():
     assert Ranking() == Ranking(monitor["metric"], monitor["mode"])
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict"])
+@pytest.mark.parametrize("command", PREDICTING)
 def test_checkpoints_are_loaded_as_load_classifier_does_by_default(command):
     config = composed(command)
     defaults = defaults_of(load_classifier)
     assert config["policy"]["threshold"] == defaults["threshold"] == FROM_CHECKPOINT
     assert config["model"]["backbone"]["weights"] == defaults["weights"] == FROM_CHECKPOINT
-    assert config["model"]["backbone"]["precision"] == defaults_of(Backbone)["precision"]
+    precision = defaults_of(Backbone)["precision"]
+    assert config["model"]["backbone"].get("precision", precision) == precision
 
 
 def test_reference_rule_has_the_threshold_of_a_training():
@@ -270,7 +276,7 @@ def test_reference_rule_has_the_threshold_of_a_training():
     assert composed("train", "experiment=notebook")["policy"]["threshold"] == REFERENCE_THRESHOLD
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict"])
+@pytest.mark.parametrize("command", PREDICTING)
 def test_all_commands_have_the_same_policy_keys(command):
     policy, ours = composed("train")["policy"], composed(command)["policy"]
     assert ours == policy | {"threshold": FROM_CHECKPOINT}
@@ -436,7 +442,7 @@ class Refuse:
             raise AssertionError(f"{name} was imported")
 
 sys.meta_path.insert(0, Refuse())
-for script in ("train.py", "evaluate.py", "predict.py"):
+for script in ("train.py", "evaluate.py", "predict.py", "app.py", "export.py"):
     for arguments in (["--help"], ["--cfg", "job"]):
         sys.argv = [script, *arguments]
         os.environ.pop("HYDRA_FULL_ERROR", None)

@@ -35,7 +35,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[(?:[^\]]|\n)*\]\(([^)\s]+)\)")
 GENERATED = re.compile(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", re.DOTALL)
 KEY = re.compile(r"(?:data|model|policy|trainer|callbacks|logger|paths|monitor)(?:\.\w+)+")
-COMMANDS = ("train", "evaluate", "predict")
+COMMANDS = ("train", "evaluate", "predict", "app", "export")
 
 
 def read(page: Path) -> str:
@@ -109,7 +109,7 @@ def composed(command: str, overrides: list[str]) -> DictConfig:
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_command_lines_name_keys_that_exist(page):
     for line in command_lines(page):
-        if match := re.match(r"python (train|evaluate|predict)\.py\b(.*)", line):
+        if match := re.match(r"python (train|evaluate|predict|app|export)\.py\b(.*)", line):
             words = shlex.split(match[2].partition(" -- ")[0])  # paths follow
             composed(match[1], [word for word in words if "=" in word])
         elif match := re.match(r'make train ARGS="(.*)"', line):

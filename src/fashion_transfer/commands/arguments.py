@@ -37,6 +37,7 @@ RENAMED_WITHOUT_TRAINER = RENAMED | {"trainer.accelerator": "device"}
 PATH_KEYS = {
     "ckpt_path",
     "data.dir",
+    "flags",
     "hydra.run.dir",
     "hydra.sweep.dir",
     "input",

@@ -18,7 +18,7 @@ from fashion_transfer.reporting.tables import markdown_table
 ROOT = Path(__file__).resolve().parents[3]
 """The folder that holds `conf/`, `docs/` and `results/`: these pages are of a checkout."""
 
-COMMANDS = ("train", "evaluate", "predict")
+COMMANDS = ("train", "evaluate", "predict", "app", "export")
 
 GROUPS = {
     "data": "Data",

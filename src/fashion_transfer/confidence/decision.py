@@ -19,7 +19,7 @@ from fashion_transfer.errors import ArgumentError
 MULTI_ITEM, OOD, AMBIGUOUS = "several items", "unfamiliar", "ambiguous"
 """Names of the reasons, as users read them."""
 
-PHOTO_ADVICE = " Try one item on a plain ground, or a classifier of photos (data=clothing)."
+PHOTO_ADVICE = " Try one item on a plain ground, or a classifier that was trained on photos."
 """What helps with a photo that the classifier was not trained for."""
 
 PLAUSIBLE = 0.2
