@@ -11,14 +11,28 @@ from pathlib import Path
 
 from fashion_transfer.benchmarks.engines import backbone_rows
 from fashion_transfer.benchmarks.evaluate_job import evaluate_rows
+from fashion_transfer.benchmarks.export_job import export_rows, train_checkpoints
 from fashion_transfer.benchmarks.jobs import JobTimer
+from fashion_transfer.benchmarks.page_job import page_rows
 from fashion_transfer.benchmarks.photo_jobs import EXAMPLE, photo_rows
 from fashion_transfer.benchmarks.predict_job import predict_rows
 from fashion_transfer.benchmarks.revisions import WORKING_TREE, checkout
 from fashion_transfer.benchmarks.rows import Row, print_rows, write_rows
 from fashion_transfer.errors import FashionTransferError
 
-GROUPS = ("backbone", "job", "sweep", "fast", "fidelity", "growth", "photos", "predict", "evaluate")
+GROUPS = (
+    "backbone",
+    "job",
+    "sweep",
+    "fast",
+    "fidelity",
+    "growth",
+    "photos",
+    "predict",
+    "evaluate",
+    "export",
+    "page",
+)
 
 FIRST = "v0.1.0"
 """The revision that `predict.py` is compared with where none is named."""
@@ -42,7 +56,18 @@ def main(arguments: list[str] | None = None) -> None:
         "--store", type=Path, help="cached features for the row evaluate; default: the user's own"
     )
     parser.add_argument(
+        "--checkpoints",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="for the rows export, named by their files, and the first for the rows page; default: "
+        "some that are trained for them",
+    )
+    parser.add_argument(
         "--override", nargs="+", default=[], metavar="KEY=VALUE", help="of all commands"
+    )
+    parser.add_argument(
+        "--screenshots", type=Path, metavar="FOLDER", help="for those of the page; default: none"
     )
     parser.add_argument("--output", type=Path, default=Path("results") / "bench.json")
     chosen = parser.parse_args(arguments)
@@ -51,8 +76,11 @@ def main(arguments: list[str] | None = None) -> None:
         groups -= {"predict", "evaluate"}
     if not chosen.only and not Path(chosen.photos).is_dir():
         groups.remove("photos")
+    if not chosen.only:
+        groups.remove("page")  # needs a browser
     overrides = [f"model.backbone.weights={chosen.weights}", f"paths.data={chosen.data}"]
     overrides += chosen.override
+    sources = Path(chosen.photos if Path(chosen.photos).is_dir() else EXAMPLE)
     rows: list[Row] = []
     try:
         if "evaluate" in groups and chosen.base is None:
@@ -78,7 +106,6 @@ def main(arguments: list[str] | None = None) -> None:
             if "photos" in groups:
                 rows += photo_rows(overrides, Path(scratch), chosen.photos, chosen.repeats)
             if "predict" in groups:
-                sources = Path(chosen.photos if Path(chosen.photos).is_dir() else EXAMPLE)
                 with checkout(chosen.base or FIRST) as base, checkout(WORKING_TREE) as head:
                     rows += predict_rows(
                         base, head, Path(scratch), overrides, chosen.repeats, sources
@@ -87,6 +114,23 @@ def main(arguments: list[str] | None = None) -> None:
                 with checkout(chosen.base) as base, checkout(WORKING_TREE) as head:
                     rows += evaluate_rows(
                         base, head, Path(scratch), overrides, chosen.repeats, chosen.store
+                    )
+            if "export" in groups:
+                with checkout(WORKING_TREE) as head:
+                    checkpoints = {path.stem: path for path in chosen.checkpoints}
+                    rows += export_rows(
+                        head,
+                        checkpoints or train_checkpoints(head, Path(scratch), overrides),
+                        Path(chosen.data),
+                        sources,
+                        Path(scratch),
+                        chosen.repeats,
+                    )
+            if "page" in groups:
+                with checkout(WORKING_TREE) as head:
+                    checkpoint = chosen.checkpoints[0] if chosen.checkpoints else None
+                    rows += page_rows(
+                        head, Path(scratch), overrides, sources, checkpoint, chosen.screenshots
                     )
     except FashionTransferError as error:
         sys.exit(f"error: {error}")
