@@ -1,6 +1,7 @@
 """The same twenty pictures have the same label and warning wherever a person asks for them."""
 
 import json
+import re
 import runpy
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ import gradio_client
 
 import fashion_transfer
 from fashion_transfer.benchmarks.page_browser import open_browser, visit, why_no_browser
+from fashion_transfer.confidence.decision import MULTI_ITEM
 from fashion_transfer.page import build_page, launch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +162,8 @@ def test_page_in_a_browser_agrees(expected, server, pictures):
             card = visitor.card(path.name)
             assert card.get_attribute("data-state") == ("warning" if reason else "accepted")
             text = card.inner_text()
-            assert card.locator("h3").inner_text().startswith(label)
+            heading = ".ft-below" if reason == MULTI_ITEM else "h3"
+            assert re.search(rf"(^|: ){re.escape(label)}\s", card.locator(heading).inner_text())
             assert (f"Warning: {reason}." in text) == bool(reason)
 
 

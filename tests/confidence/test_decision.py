@@ -318,7 +318,7 @@ def test_message_on_a_photo_says_what_helps(probabilities, ood, advised):
     assert PHOTO_ADVICE not in other.message
     assert photo._replace(message="") == other._replace(message="")
     assert "plain ground" in PHOTO_ADVICE
-    assert "data=clothing" in PHOTO_ADVICE
+    assert "trained on photos" in PHOTO_ADVICE
 
 
 def test_message_on_a_photo_advises_once():
