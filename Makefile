@@ -108,6 +108,10 @@ train: $(INSTALLED) data ## Train: with WEIGHTS, else with torchvision's ResNet5
 test: $(INSTALLED) data-or-none ## Run the tests; those that need files not at hand are skipped
 	$(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
+.PHONY: test-slow
+test-slow: $(INSTALLED) data-or-none ## Run the other tests: whole processes, browser, notebook, export
+	$(PY) -m pytest --numprocesses 2 --dist loadfile -m slow $(ARGS)
+
 .PHONY: data-or-none
 data-or-none: $(INSTALLED)
 	@$(MAKE) --no-print-directory data || echo "make test: going on without the Fashion-MNIST files" >&2

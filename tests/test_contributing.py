@@ -15,6 +15,8 @@ from toy import SHAPES, write_toy
 from fashion_transfer.confidence import Prediction
 from fashion_transfer.data import read_image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

@@ -22,6 +22,8 @@ from fashion_transfer.benchmarks.notebook import (
     run_notebook,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 MAX_BYTES = 1_500_000

@@ -11,6 +11,8 @@ from fashion_transfer.benchmarks.jobs import JobTimer
 from fashion_transfer.benchmarks.rows import bench_row
 from fashion_transfer.errors import FashionTransferError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def timer(idx_dir, tmp_path):

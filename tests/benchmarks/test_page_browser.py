@@ -8,6 +8,8 @@ from fashion_transfer.benchmarks import page_browser
 from fashion_transfer.benchmarks.page_browser import PHONE, open_browser, visit, why_no_browser
 from fashion_transfer.errors import FashionTransferError
 
+pytestmark = pytest.mark.slow
+
 needs_browser = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser())
 
 NARROW = "width: 60px; white-space: nowrap;"

@@ -24,6 +24,8 @@ from fashion_transfer.benchmarks.revisions import Revision
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.page import build_page, launch
 
+pytestmark = pytest.mark.slow
+
 needs_browser = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser())
 needs_linux = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="not Linux")
 

@@ -14,6 +14,8 @@ from fashion_transfer.benchmarks import probe
 from fashion_transfer.benchmarks.probe import ApiOfV010, CurrentApi
 from fashion_transfer.synthetic import LAYOUTS, OUT_OF_DISTRIBUTION
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

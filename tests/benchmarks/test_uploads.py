@@ -24,7 +24,7 @@ from fashion_transfer.data.preparation import Prepared
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import ClassificationTask, Classifier, load_classifier
 
-pytestmark = pytest.mark.usefixtures("backbones_drawn_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("backbones_drawn_once")]
 
 LABELS = ("t-shirt", "pants", "shoes", "hat")
 

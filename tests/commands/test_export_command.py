@@ -15,6 +15,8 @@ pytest.importorskip("onnxruntime")
 
 from fashion_transfer.export import onnx_file, onnx_inputs, open_session  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def export(run, trained, tmp_path):

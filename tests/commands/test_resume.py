@@ -7,6 +7,8 @@ from outcomes import only_run, read_metrics, same_state, state_of, without_secon
 from fashion_transfer.commands.run_folders import run_lock
 from fashion_transfer.models import ClassificationTask, load_classifier
 
+pytestmark = pytest.mark.slow
+
 HEAD = ("model/head=mlp", "model.head.hidden=32", "model.head.dropout=0.5")
 FOUR_EPOCHS = ("trainer.max_epochs=4", *HEAD)
 CACHED_VIEWS = (*FOUR_EPOCHS, "data.views=2")

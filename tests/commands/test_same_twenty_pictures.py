@@ -24,6 +24,8 @@ from fashion_transfer.benchmarks.page_browser import open_browser, visit, why_no
 from fashion_transfer.confidence.decision import MULTI_ITEM
 from fashion_transfer.page import build_page, launch
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = 20
 OOD_LIMIT, TEMPERATURE = 4000.0, 6.0

@@ -11,6 +11,13 @@ from fashion_transfer.data import cutout
 from fashion_transfer.data.cutout import MEAN, MIN_PART, SALIENT, SIZE, STD, cut_out, saliency
 
 
+class Options(SimpleNamespace):
+    """Options of a session, as onnxruntime takes them."""
+
+    def add_session_config_entry(self, name: str, value: str) -> None:
+        setattr(self, name, value)
+
+
 @pytest.fixture
 def fake_net(monkeypatch):
     """`fake_net(scores)`: a net that finds these scores in any picture; returns its inputs."""
@@ -29,7 +36,7 @@ def fake_net(monkeypatch):
                 inputs.append(given["input.1"])
                 return [scores[None, None].astype(np.float32), None]
 
-        onnxruntime = SimpleNamespace(SessionOptions=SimpleNamespace, InferenceSession=Session)
+        onnxruntime = SimpleNamespace(SessionOptions=Options, InferenceSession=Session)
         monkeypatch.setattr(cutout, "why_missing", lambda: "")
         monkeypatch.setattr(cutout, "import_onnxruntime", lambda: onnxruntime)
         return inputs

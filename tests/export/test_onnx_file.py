@@ -15,6 +15,8 @@ from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.export import metadata, onnx_file, onnx_inputs, open_session, write_onnx
 from fashion_transfer.export.parity import Parity
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def session(exported):

@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw
 
 from fashion_transfer.data import read_image
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "predict_onnx.py"
 
 WITHOUT_TORCH = """

@@ -21,6 +21,8 @@ if missing := why_no_browser():
 
 from fashion_transfer.page import build_page, launch
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = (
     "<img src=x onerror=alert(1)>.png",
     '"><script>alert(1)<!--.png',
