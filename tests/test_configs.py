@@ -456,6 +456,7 @@ for script in ("train.py", "evaluate.py", "predict.py", "app.py", "export.py"):
 """
 
 
+@pytest.mark.slow
 def test_help_and_configuration_are_printed_without_importing_torch():
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH], cwd=ROOT, capture_output=True, text=True, timeout=120

@@ -185,7 +185,9 @@ class Program(Revision):
 
 
 def test_server_is_ready_once_it_prints_its_address(tmp_path):
-    lines = "print('loading'); print('see http://127.0.0.1:7861/'); import time; time.sleep(60)"
+    handler = "from signal import *; signal(SIGTERM, default_int_handler)"
+    printed = "print('loading'); print('see http://127.0.0.1:7861/')"
+    lines = f"{handler}; {printed}; import time; time.sleep(60)"
     with serve(Program(lines, tmp_path, ""), Path("best.ckpt"), tmp_path) as server:
         assert server.url == "http://127.0.0.1:7861"
         assert server.failures() == 0

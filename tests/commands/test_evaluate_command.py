@@ -105,6 +105,7 @@ def test_evaluation_without_the_store_gives_the_same_accuracy(run, settings, tra
     assert first["test/loss"] == pytest.approx(trained.metrics["test/loss"], abs=1e-2)
 
 
+@pytest.mark.slow
 def test_each_image_goes_through_the_classifier_once(run, settings, trained, tmp_path, monkeypatch):
     images = []
     outputs = Classifier.outputs

@@ -444,6 +444,7 @@ def test_ctrl_c_prints_one_line(predict, photos, monkeypatch):
     assert line.startswith("interrupted")
 
 
+@pytest.mark.slow
 def test_prediction_does_not_wait_for_the_imports_of_training(process):
     heavy = ("lightning", "torchmetrics", "sklearn", "scipy.optimize", "matplotlib")
     code = f"import sys, fashion_transfer.commands.predict; print(set({heavy}) & set(sys.modules))"

@@ -202,6 +202,7 @@ def test_training_without_synthetic_images_has_no_multi_item_class(train, tmp_pa
     assert load_classifier(plain.best).multi_item is False
 
 
+@pytest.mark.slow
 def test_data_set_of_ones_own_takes_a_module_and_a_file(run, tiny, plain, tmp_path):
     write_toy(tmp_path / "photos")
     (tmp_path / "conf" / "data").mkdir(parents=True)

@@ -318,6 +318,7 @@ def test_forked_workers_change_nothing(dataset):
     assert_same(batches(dataset, num_workers=2), batches(dataset))
 
 
+@pytest.mark.slow
 def test_spawned_workers_change_nothing():
     both = ConcatDataset([grey_set(), grey_set(augmentation=None)])
     sampler = [(position, position % 3) for position in (9, 0, 4, 6, 1, 2)]

@@ -414,6 +414,7 @@ def uninterrupted(backbone, tmp_path):
     return extract(FeatureStore(tmp_path / "uninterrupted"), range(200), backbone)[0]
 
 
+@pytest.mark.slow
 def test_run_killed_in_the_middle_of_a_row_is_continued(store, backbone, slow_run, uninterrupted):
     slow_run.kill()  # SIGKILL: nothing is cleaned up
     slow_run.wait()
@@ -422,6 +423,7 @@ def test_run_killed_in_the_middle_of_a_row_is_continued(store, backbone, slow_ru
     assert torch.equal(features, uninterrupted)
 
 
+@pytest.mark.slow
 def test_concurrent_runs_compute_each_feature_once(
     store, backbone, slow_run, uninterrupted, caplog
 ):

@@ -1,7 +1,6 @@
 """The page's server as a process of its own, and its memory."""
 
 import re
-import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -56,7 +55,7 @@ class Server(NamedTuple):
 def serve(
     revision: Revision, checkpoint: Path, scratch: Path, overrides: Sequence[str] = ()
 ) -> Iterator[Server]:
-    """Yields a server of `app.py`, which is interrupted at the end, as by Ctrl-C.
+    """Yields a server of `app.py`, which is terminated at the end.
 
     Args:
         revision: that it is of.
@@ -104,7 +103,7 @@ def serve(
                 )
             yield Server(address[0], process.pid, log)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # as Ctrl-C, which a background process ignores
             try:
                 process.wait(END_SECONDS)
             except subprocess.TimeoutExpired:
