@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fashion_transfer.data.cutout_net import import_onnxruntime
 from fashion_transfer.data.decoding import ImageLike, to_array
+from fashion_transfer.data.onnx_session import open_session
 from fashion_transfer.data.preparation import get_preparation
 from fashion_transfer.errors import FashionTransferError
 
@@ -27,8 +27,7 @@ class OnnxClassifier:
     """An exported classifier, which predicts for one image at a time."""
 
     def __init__(self, path: str) -> None:
-        onnxruntime = import_onnxruntime()  # it then reports nothing to anybody
-        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.session = open_session(path)  # of onnxruntime, which reports nothing to anybody
         described = self.session.get_modelmeta().custom_metadata_map
         self.metadata = {name: json.loads(value) for name, value in described.items()}
         self.preparation = get_preparation(self.metadata["preparation"])

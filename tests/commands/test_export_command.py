@@ -13,7 +13,8 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-from fashion_transfer.export import onnx_file, onnx_inputs, open_session  # noqa: E402
+from fashion_transfer.data.onnx_session import open_session  # noqa: E402
+from fashion_transfer.export import onnx_file, onnx_inputs  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

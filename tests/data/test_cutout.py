@@ -7,7 +7,7 @@ import pytest
 from drawn import SHIRT, TROUSERS, in_a_room, mask, noise, pixels
 from scipy import ndimage
 
-from fashion_transfer.data import cutout
+from fashion_transfer.data import cutout, onnx_session
 from fashion_transfer.data.cutout import MEAN, MIN_PART, SALIENT, SIZE, STD, cut_out, saliency
 
 
@@ -38,7 +38,7 @@ def fake_net(monkeypatch):
 
         onnxruntime = SimpleNamespace(SessionOptions=Options, InferenceSession=Session)
         monkeypatch.setattr(cutout, "why_missing", lambda: "")
-        monkeypatch.setattr(cutout, "import_onnxruntime", lambda: onnxruntime)
+        monkeypatch.setattr(onnx_session, "import_onnxruntime", lambda: onnxruntime)
         return inputs
 
     return install

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from fashion_transfer.data import cutout_net as module
-from fashion_transfer.data.cutout_net import get_net, import_onnxruntime, net_path, why_missing
+from fashion_transfer.data.cutout_net import get_net, net_path, why_missing
+from fashion_transfer.data.onnx_session import import_onnxruntime
 from fashion_transfer.errors import FashionTransferError
 
 NET = bytes(range(256)) * 20
@@ -172,16 +173,6 @@ def test_what_is_missing_is_one_sentence(github, monkeypatch):
     assert f"{net_path()} is damaged" in why_missing()
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert why_missing() == "onnxruntime is not installed: run `make cutout`"
-
-
-def test_onnxruntime_is_imported_without_its_telemetry(tmp_path, monkeypatch):
-    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    del sys.modules["onnxruntime"]  # and afterwards it is what it was before
-    monkeypatch.syspath_prepend(tmp_path)
-    content = "import os\ndisabled = os.environ['ORT_DISABLE_TELEMETRY']\n"
-    (tmp_path / "onnxruntime.py").write_text(content)
-    assert import_onnxruntime().disabled == "1"
 
 
 @pytest.mark.real_net

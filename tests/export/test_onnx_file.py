@@ -10,9 +10,10 @@ import torch
 from fashion_transfer.confidence import REASONS
 from fashion_transfer.data.batch import Batch
 from fashion_transfer.data.fashion_mnist import CLASS_NAMES
+from fashion_transfer.data.onnx_session import open_session
 from fashion_transfer.data.preparation import Prepared
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.export import metadata, onnx_file, onnx_inputs, open_session, write_onnx
+from fashion_transfer.export import metadata, onnx_file, onnx_inputs, write_onnx
 from fashion_transfer.export.parity import Parity
 
 pytestmark = pytest.mark.slow

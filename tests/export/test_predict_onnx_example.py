@@ -84,7 +84,8 @@ def test_preparation_of_another_version_is_named(exported, capsys, monkeypatch):
 
 
 def test_predictions_for_batches_of_the_same_size_agree(exported, mixed):
-    from fashion_transfer.export import onnx_inputs, open_session
+    from fashion_transfer.data.onnx_session import open_session
+    from fashion_transfer.export import onnx_inputs
 
     session = open_session(exported)
     together = session.run(None, onnx_inputs(mixed, True))[0]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fashion_transfer.data.cutout_net import import_onnxruntime, net_path, why_missing
+from fashion_transfer.data.cutout_net import net_path, why_missing
+from fashion_transfer.data.onnx_session import open_session
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +109,4 @@ def _session(path: Path) -> Any:
             reason,
         )
         return None
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone
-    # Its threads would go on spinning for a while, on the cores that the backbone then needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return open_session(path)

@@ -6,7 +6,7 @@ from fashion_transfer.export.onnx_file import (
     metadata,
     write_onnx,
 )
-from fashion_transfer.export.parity import MAX_DIFFERENCE, compare, onnx_inputs, open_session
+from fashion_transfer.export.parity import MAX_DIFFERENCE, compare, onnx_inputs
 
 __all__ = [
     "FORMAT_VERSION",
@@ -15,6 +15,5 @@ __all__ = [
     "compare",
     "metadata",
     "onnx_inputs",
-    "open_session",
     "write_onnx",
 ]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fashion_transfer.confidence import REASONS
-from fashion_transfer.data.cutout_net import import_onnxruntime
+from fashion_transfer.data.onnx_session import open_session
 from fashion_transfer.data.preparation import CUT_OUT, Prepared
 from fashion_transfer.models import Classifier
 
@@ -30,14 +30,6 @@ class Parity(NamedTuple):
     difference: float
     labels: int
     decisions: int
-
-
-def open_session(path: str | Path) -> Any:
-    """Returns an exported file as an onnxruntime session on the CPU, which reports nothing."""
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def onnx_inputs(images: Sequence[Prepared], second_opinion: bool) -> dict[str, np.ndarray]:

@@ -6,17 +6,14 @@ project rembg has converted it to ONNX, for onnxruntime.
 
 import hashlib
 import logging
-import os
 import subprocess
 import sys
 import zipfile
 import zlib
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import TIMEOUT, atomic_path, default_cache_dir, download
@@ -51,20 +48,6 @@ def why_missing() -> str:
     else:
         return ""
     return f"{reason}: run `make cutout`"
-
-
-def import_onnxruntime() -> ModuleType:
-    """Returns onnxruntime, which then reports nothing to anybody.
-
-    Official builds send what they run to Microsoft, from version 1.29 on Linux and macOS, too, and
-    leave an identifier of the machine in the user's cache, as soon as they are imported. Only this
-    variable turns all of that off (`Privacy.md` of onnxruntime).
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    return import_module("onnxruntime")
 
 
 def get_net(pip_options: Sequence[str] = ()) -> Path:
