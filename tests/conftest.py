@@ -143,6 +143,21 @@ def make_backbone():
 
 
 @pytest.fixture(scope="session")
+def imagenet_weights(tmp_path_factory) -> str:
+    """A file of random weights of a ResNet18 with a classifier of 1,000 classes."""
+    import torch
+    import torchvision
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        network = torchvision.models.resnet18(num_classes=1000)
+        torch.nn.init.normal_(network.fc.weight, std=0.3)  # or all were equally likely
+    path = tmp_path_factory.mktemp("weights") / "imagenet.pth"
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def backbone(make_backbone):
     """One ResNet18 with random weights for all tests; they are frozen, so do not change them."""
     return make_backbone()

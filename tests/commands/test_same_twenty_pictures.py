@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 from outcomes import only_run
 from PIL import Image, ImageDraw
 
@@ -84,17 +83,11 @@ def as_rows(rows: list[Mapping[str, object]]) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(train, tmp_path_factory) -> Path:
+def checkpoint(train, imagenet_weights, tmp_path_factory) -> Path:
     """A classifier with a second opinion, on a ResNet18 with random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        network = torchvision.models.resnet18(num_classes=1000)
-        torch.nn.init.normal_(network.fc.weight, std=0.3)  # or all were equally likely
-    weights = tmp_path_factory.mktemp("weights") / "imagenet.pth"
-    torch.save(network.state_dict(), weights)
     logs = tmp_path_factory.mktemp("twenty")
     more = ("policy.threshold=0.4", "trainer.max_epochs=6", "model.optimizer.lr=0.001")
-    best = train(logs, f"model.backbone.weights={weights}", *more).best
+    best = train(logs, f"model.backbone.weights={imagenet_weights}", *more).best
     content = torch.load(best, weights_only=True)
     # Or nearly all were unfamiliar, and the others certain.
     content["state_dict"]["classifier.calibrator.ood_limit"].fill_(OOD_LIMIT)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -27,18 +26,6 @@ def _randomise(classifier: Classifier) -> Classifier:
     classifier.calibrator.temperature.fill_(0.3)
     classifier.calibrator.ood_limit.fill_(1.2)
     return classifier.eval()
-
-
-@pytest.fixture(scope="session")
-def imagenet_weights(tmp_path_factory) -> str:
-    """A file of random weights of a ResNet18 with a classifier of 1,000 classes."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        network = torchvision.models.resnet18(num_classes=1000)
-        torch.nn.init.normal_(network.fc.weight, std=0.3)  # or all were equally likely
-    path = tmp_path_factory.mktemp("weights") / "imagenet.pth"
-    torch.save(network.state_dict(), path)
-    return str(path)
 
 
 @pytest.fixture(scope="session")
