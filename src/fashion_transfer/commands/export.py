@@ -5,12 +5,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from fashion_transfer.commands.build import read_policy
-from fashion_transfer.commands.errors import check_entries, config_keys
-from fashion_transfer.commands.inference import checkpoint_path, choose_device, describe, move
+from fashion_transfer.commands.inference import (
+    checkpoint_path,
+    choose_device,
+    describe,
+    load,
+    move,
+)
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.export import check_packages, write_onnx
-from fashion_transfer.models import load_classifier
 
 log = logging.getLogger(__name__)
 
@@ -28,22 +31,13 @@ def export(cfg: DictConfig) -> None:
             file cannot be written.
     """
     check_packages()
-    check_entries(cfg, "model", ("backbone",))
-    check_entries(cfg, "model.backbone", BACKBONE_ENTRIES)
     path = checkpoint_path(cfg)
     output = Path(cfg.output) if cfg.output else path.with_name(ONNX_FILE)
     if not output.absolute().parent.is_dir():
         raise FashionTransferError(f"output={output} is in no folder that exists: make it first")
     if output.is_dir():
         raise FashionTransferError(f"output={output} is a folder: name a file in it")
-    with config_keys(cfg, "policy", "policy.threshold_target", "model.backbone"):
-        classifier = load_classifier(
-            path,
-            weights=cfg.model.backbone.weights,
-            precision="float32",
-            compile=False,
-            **read_policy(cfg),
-        )
+    classifier = load(cfg, path, BACKBONE_ENTRIES, precision="float32", compile=False)
     move(classifier, choose_device("cpu"))
     log.info("exporting %s", describe(path, classifier))
     difference = write_onnx(classifier, output)

@@ -1,6 +1,7 @@
 """What evaluate.py and predict.py share: checkpoint and device."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,18 @@ def describe(path: Path, classifier: Classifier) -> str:
     return f"{path}, {len(names)} classes: {', '.join(names[:MAX_CLASS_NAMES])}{more}"
 
 
-def load(cfg: DictConfig, path: str | Path, **backbone: Any) -> Classifier:
+def load(
+    cfg: DictConfig,
+    path: str | Path,
+    entries: Collection[str] = BACKBONE_ENTRIES,
+    **backbone: Any,
+) -> Classifier:
     """Loads a classifier with the backbone options and the policy of the configuration.
 
     Args:
         cfg: the configuration.
         path: of the checkpoint.
+        entries: those of the backbone that the configuration has.
         **backbone: options to use instead of the configuration's.
 
     Raises:
@@ -44,8 +51,8 @@ def load(cfg: DictConfig, path: str | Path, **backbone: Any) -> Classifier:
             not possible.
     """
     check_entries(cfg, "model", ("backbone",))
-    check_entries(cfg, "model.backbone", BACKBONE_ENTRIES)
-    options: dict[str, Any] = {name: cfg.model.backbone[name] for name in BACKBONE_ENTRIES}
+    check_entries(cfg, "model.backbone", entries)
+    options: dict[str, Any] = {name: cfg.model.backbone[name] for name in entries}
     options |= backbone
     with config_keys(cfg, "policy", "policy.threshold_target", "model.backbone"):
         return load_classifier(path, **options, **read_policy(cfg))
