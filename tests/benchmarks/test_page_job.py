@@ -13,9 +13,9 @@ from fashion_transfer.benchmarks.page_browser import why_no_browser
 from fashion_transfer.benchmarks.page_job import load_rows, page_rows, upload_rows
 from fashion_transfer.benchmarks.page_load import (
     count_twins,
+    interleave,
     mixed_up,
     send,
-    spread,
     write_bad_files,
 )
 from fashion_transfer.benchmarks.page_screenshots import two_items, write_screenshots, write_small
@@ -73,7 +73,7 @@ def rows(classifier, photos):
 def test_bad_files_are_spread_evenly():
     pictures = [Path(f"{number}.jpg") for number in range(18)]
     bad = [Path("a.txt"), Path("b.txt")]
-    files = spread(pictures, bad)
+    files = interleave(pictures, bad)
     assert [number for number, file in enumerate(files) if file in bad] == [5, 15]
     assert [file for file in files if file not in bad] == pictures
 
@@ -111,7 +111,7 @@ def test_predictions_that_are_alike_are_counted(rows):
 
 
 def test_every_request_gets_the_row_of_its_file(server, photos, tmp_path):
-    files = spread(photos, write_bad_files(tmp_path / "bad", 2))
+    files = interleave(photos, write_bad_files(tmp_path / "bad", 2))
     result = send(server.url, files, clients=3)
     assert not result.errors
     assert {name: row["path"] for name, row in result.rows.items()} == {

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from fashion_transfer.benchmarks.first_prediction import (
     FEW_IMAGES,
     PICTURE,
@@ -18,6 +16,7 @@ from fashion_transfer.benchmarks.machine import log_progress, quoted
 from fashion_transfer.benchmarks.photo_jobs import EXAMPLE as WARDROBE
 from fashion_transfer.benchmarks.revisions import Revision
 from fashion_transfer.benchmarks.rows import Row, bench_row
+from fashion_transfer.benchmarks.saved_test_images import save_as_png
 from fashion_transfer.data import find_images, read_image
 from fashion_transfer.data.idx_files import load_pair
 from fashion_transfer.export import compare, write_onnx
@@ -186,12 +185,7 @@ def write_test_images(data: Path, folder: Path, count: int) -> list[Path]:
     Raises:
         FashionTransferError: the official files are not there.
     """
-    images = load_pair(data, train=False).images[:count]
-    folder.mkdir(parents=True)
-    files = [folder / f"{number:05d}.png" for number in range(len(images))]
-    for image, file in zip(images, files, strict=True):
-        Image.fromarray(image).save(file)
-    return files
+    return save_as_png(load_pair(data, train=False).images[:count], folder)
 
 
 def spread(files: Sequence[Path], count: int) -> list[Path]:

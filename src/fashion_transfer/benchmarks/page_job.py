@@ -11,9 +11,9 @@ from fashion_transfer.benchmarks.machine import log_progress
 from fashion_transfer.benchmarks.page_browser import open_browser, visit
 from fashion_transfer.benchmarks.page_load import (
     count_twins,
+    interleave,
     mixed_up,
     send,
-    spread,
     write_bad_files,
 )
 from fashion_transfer.benchmarks.page_screenshots import two_items, write_screenshots
@@ -159,7 +159,7 @@ def load_rows(
     log_progress(f"page: {requests} requests at once")
     send(server.url, before)
     memory, start = server.private_memory(), time.perf_counter()
-    result = send(server.url, spread(pictures, bad))
+    result = send(server.url, interleave(pictures, bad))
     seconds = time.perf_counter() - start
     growth = server.private_memory() - memory
     wrong = mixed_up(result.rows, expected | predictions, classifier.class_names)

@@ -45,7 +45,7 @@ class LoadResult:
 def write_bad_files(folder: Path, count: int) -> list[Path]:
     """Writes files that are no pictures, and returns their paths.
 
-    The empty ones are all the same, and the server stores what is the same once.
+    The empty ones are all the same.
 
     Args:
         folder: for the files; it is made.
@@ -61,7 +61,7 @@ def write_bad_files(folder: Path, count: int) -> list[Path]:
     return files
 
 
-def spread(pictures: Sequence[Path], bad: Sequence[Path]) -> list[Path]:
+def interleave(pictures: Sequence[Path], bad: Sequence[Path]) -> list[Path]:
     """Returns all files in one order, the bad ones evenly among the pictures."""
     total, files, rest = len(pictures) + len(bad), list(pictures), list(bad)
     for number in range(len(bad)):

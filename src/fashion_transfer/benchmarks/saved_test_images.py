@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,7 @@ def compare_saved(
     assert dataset is not None
     rows = dataset.split.rows[:count]
     images = dataset.split.read(rows)
-    files = [scratch / "images" / f"{number:05d}.png" for number in range(len(rows))]
-    files[0].parent.mkdir(parents=True)
-    for image, file in zip(images, files, strict=True):
-        Image.fromarray(image[0]).save(file)
+    files = save_as_png((image[0] for image in images), scratch / "images")
     equal = [
         np.array_equal(dataset.preparation(image), classifier.preparation(read_image(file)))
         for image, file in zip(images, files, strict=True)
@@ -68,6 +66,21 @@ def compare_saved(
         for file, prediction in zip(files, by_evaluation[: len(files)], strict=True)
     ]
     return {"equal": np.array(equal), "same": np.array(same)}
+
+
+def save_as_png(images: Iterable[np.ndarray], folder: Path) -> list[Path]:
+    """Writes grey images, uint8, (h, w), as PNG files, and returns their paths.
+
+    Args:
+        images: in the order of the files' names.
+        folder: for the files; it is made.
+    """
+    folder.mkdir(parents=True)
+    files = []
+    for number, image in enumerate(images):
+        files.append(folder / f"{number:05d}.png")
+        Image.fromarray(image).save(files[-1])
+    return files
 
 
 def _same(row: dict[str, str], prediction: Prediction) -> bool:

@@ -28,8 +28,7 @@ def import_gradio() -> ModuleType:
     Raises:
         FashionTransferError: it is not installed.
     """
-    for name in SETTINGS:
-        os.environ[name] = SETTINGS[name]
+    os.environ.update(SETTINGS)
     if not _folder:
         # Nothing is put there, but Gradio serves what is in it: nobody else's files, then.
         _folder.append(tempfile.TemporaryDirectory(prefix="fashion-transfer-gradio-"))

@@ -17,7 +17,7 @@ from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import Classifier
 from fashion_transfer.page.uploads import Upload
 from fashion_transfer.reporting import ImagePrediction
-from fashion_transfer.reporting.plotting import as_picture
+from fashion_transfer.reporting.gallery import small
 
 BATCH = 8
 """Pictures of a request that are in memory at once."""
@@ -129,12 +129,11 @@ def data_address(image: np.ndarray) -> str:
     Args:
         image: uint8, (C, h, w) with C 1 or 3, of any size.
     """
-    picture = Image.fromarray(as_picture(image, longest_side=2 * SIDE))
-    picture.thumbnail((SIDE, SIDE))
-    file = io.BytesIO()
+    picture, file = Image.fromarray(small(image, SIDE)), io.BytesIO()
     if max(picture.size) <= TINY:
-        picture.save(file, "PNG")
+        format = "png"
+        picture.save(file, format)
     else:
-        picture.convert("RGB").save(file, "JPEG", quality=85)
-    format = "png" if max(picture.size) <= TINY else "jpeg"
+        format = "jpeg"
+        picture.convert("RGB").save(file, format, quality=85)
     return f"data:image/{format};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -13,7 +13,7 @@ from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.page.environment import import_gradio
 from fashion_transfer.page.guard import LOOPBACK, UPLOAD_PATH, Guard
 from fashion_transfer.page.markup import read_asset
-from fashion_transfer.page.upload_route import upload_route
+from fashion_transfer.page.upload_route import MEGABYTE, upload_route
 
 HOST, PORT = "127.0.0.1", 7860
 
@@ -178,7 +178,7 @@ def _application(page: Any) -> Any:
         footer_links=[],
         run_history=False,
         show_error=False,
-        max_file_size=int(own.max_megabytes * 1_000_000),
+        max_file_size=int(own.max_megabytes * MEGABYTE),
         ssr_mode=False,
         enable_monitoring=False,
         pwa=False,

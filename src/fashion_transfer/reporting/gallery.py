@@ -43,14 +43,15 @@ class Picture(NamedTuple):
     prepared: Array
 
 
-def small(image: Array) -> Array:
-    """An image of at most `SIDE` pixels: uint8, (h, w) or (h, w, 3).
+def small(image: Array, side: int = SIDE) -> Array:
+    """A small picture of an image: uint8, (h, w) or (h, w, 3).
 
     Args:
         image: uint8, (C, h, w) with C 1 or 3, of any size.
+        side: the longer one that it has at most, pixels.
     """
-    picture = Image.fromarray(as_picture(image, longest_side=2 * SIDE))  # subsampled: quick
-    picture.thumbnail((SIDE, SIDE))
+    picture = Image.fromarray(as_picture(image, longest_side=2 * side))  # subsampled: quick
+    picture.thumbnail((side, side))
     return np.asarray(picture)
 
 
