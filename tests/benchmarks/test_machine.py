@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from fashion_transfer.benchmarks import machine
-from fashion_transfer.commands import run_folders
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.runs import folders
 
 
 def test_files_of_a_run_are_named_as_the_commands_name_them():
     for name in ("METRICS", "BEST", "LAST"):
-        assert getattr(machine, name) == getattr(run_folders, name)
+        assert getattr(machine, name) == getattr(folders, name)
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="needs git")

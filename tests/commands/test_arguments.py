@@ -16,8 +16,8 @@ from fashion_transfer.commands.arguments import (
     split_arguments,
     train_arguments,
 )
-from fashion_transfer.commands.run_folders import run_lock
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.runs.folders import run_lock
 
 # ---- check_renamed
 

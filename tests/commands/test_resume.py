@@ -4,8 +4,8 @@ import pytest
 import torch
 from outcomes import only_run, read_metrics, same_state, state_of, without_seconds
 
-from fashion_transfer.commands.run_folders import run_lock
 from fashion_transfer.models import ClassificationTask, load_classifier
+from fashion_transfer.runs.folders import run_lock
 
 pytestmark = pytest.mark.slow
 

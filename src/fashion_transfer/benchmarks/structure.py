@@ -24,14 +24,15 @@ MAY_IMPORT = {
     "data": PLAIN,
     "features": PLAIN,
     "confidence": PLAIN,
+    "runs": PLAIN,
     "synthetic": DATA,
     "models": MODELS,
     "evaluation": EVALUATION,
     "reporting": {*PLAIN, "confidence"},
     "export": {*MODELS, "models"},
     "page": {*MODELS, "models", "reporting"},
-    "commands": {*EVALUATION, "evaluation", "reporting", "export", "page"},
-    "benchmarks": {*EVALUATION, "evaluation", "reporting", "export", "page"},
+    "commands": {*EVALUATION, "evaluation", "reporting", "export", "page", "runs"},
+    "benchmarks": {*EVALUATION, "evaluation", "reporting", "export", "page", "runs"},
 }
 """The packages that each package may import, beside itself."""
 

@@ -9,8 +9,8 @@ import yaml
 from filelock import Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from fashion_transfer.commands.run_folders import LAST, METRICS, run_lock
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.runs.folders import LAST, METRICS, run_lock
 
 RENAMED = {
     "callbacks.best.mode": "monitor.mode",

@@ -21,7 +21,6 @@ from fashion_transfer.commands.inference import (
     move,
 )
 from fashion_transfer.commands.provenance import provenance
-from fashion_transfer.commands.run_folders import write_metrics
 from fashion_transfer.confidence import Calibrator
 from fashion_transfer.data import ClassificationDataModule, ImageDataset
 from fashion_transfer.errors import FashionTransferError
@@ -39,6 +38,7 @@ from fashion_transfer.models import Classifier, load_classifier, single_item_met
 from fashion_transfer.models.checkpoint import FROM_CHECKPOINT
 from fashion_transfer.progress import ProgressBar, progress_bar
 from fashion_transfer.reporting import print_metrics
+from fashion_transfer.runs.folders import write_metrics
 from fashion_transfer.synthetic.images import MAX_ROWS
 
 log = logging.getLogger(__name__)

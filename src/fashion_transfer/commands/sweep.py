@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fashion_transfer.commands.run_folders import METRICS
 from fashion_transfer.files import atomic_path
+from fashion_transfer.runs.folders import METRICS
 
 Run = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,29 +10,44 @@ from typing import Any
 import lightning as L
 from filelock import Timeout
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
 from fashion_transfer.commands.build import ARGUMENT_NODES, build_datamodule, build_task, data_name
-from fashion_transfer.commands.errors import config_keys
+from fashion_transfer.commands.errors import config_keys, explain
 from fashion_transfer.commands.provenance import provenance
-from fashion_transfer.commands.run_folders import run_lock, write_metrics
+from fashion_transfer.commands.trainer import build_trainer
 from fashion_transfer.data import ClassificationDataModule
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.models import ClassificationTask, read_checkpoint
 from fashion_transfer.models.left_out import left_out, warn_left_out
 from fashion_transfer.reporting import print_metrics
+from fashion_transfer.runs.folders import LAST, run_lock, write_metrics
+from fashion_transfer.runs.record import (
+    RECORD,
+    RunRecord,
+    new_record,
+    read_metrics,
+    read_record,
+    recording,
+)
 
 log = logging.getLogger(__name__)
 
 Metrics = dict[str, Any]
 
 
-def train(cfg: DictConfig) -> float | None:
+def train(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> float | None:
     """Runs the training that `conf/train.yaml` describes.
+
+    In a folder with an unfinished run of the same configuration it continues that run; in one with
+    a finished one it computes nothing.
+
+    Args:
+        cfg: the configuration.
+        callbacks: of the trainer, beside those of the configuration.
 
     Returns:
         The metric that `monitor.metric` names, for sweepers that look for the best run.
@@ -44,7 +59,11 @@ def train(cfg: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         with run_lock(folder):
-            metrics = _train(cfg, folder)
+            record = new_record(folder, cfg)
+            metrics = _take_up(cfg, record)
+            if not metrics:
+                with recording(record, lambda error: explain(error) or repr(error)):
+                    metrics = _train(cfg, folder, callbacks)
     except Timeout as error:
         raise FashionTransferError(f"{folder} is in use by another run: wait for it") from error
     name = cfg.monitor.metric
@@ -56,14 +75,33 @@ def train(cfg: DictConfig) -> float | None:
     return float(metrics[name])
 
 
-def _train(cfg: DictConfig, folder: Path) -> Metrics:
+def _take_up(cfg: DictConfig, record: RunRecord) -> Metrics:
+    """Returns the metrics of a finished run; an unfinished one will go on from its last epoch."""
+    folder = record.folder
+    if cfg.ckpt_path is not None or not (folder / RECORD).is_file():
+        return {}
+    earlier = read_record(folder)
+    if not record.same_run(earlier):
+        raise FashionTransferError(
+            f"{folder} holds a run with another configuration: choose another folder, or remove it"
+        )
+    if earlier.state == "finished" and (metrics := read_metrics(folder)):
+        log.info("%s has finished already", folder)
+        return metrics
+    if (folder / LAST).is_file():
+        log.info("continuing %s", folder)
+        cfg.ckpt_path = str(folder / LAST)
+    return {}
+
+
+def _train(cfg: DictConfig, folder: Path, callbacks: Iterable[Callback]) -> Metrics:
     seconds: dict[str, float] = {}
     _check(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     with _timed(seconds, "setup"):
         datamodule = build_datamodule(cfg)
         task = build_task(cfg, datamodule)
-        trainer = _build_trainer(cfg)
+        trainer = build_trainer(cfg, callbacks)
     with _timed(seconds, "features"):
         precision = _prepare_data(cfg, task, datamodule, trainer)
     if not (datamodule.val_set and trainer.limit_val_batches):
@@ -113,18 +151,6 @@ def _check_monitor(monitor: DictConfig) -> None:
     for part, best in (("loss", "min"), ("accuracy", "max")):
         if metric.endswith(part) and mode != best:
             raise FashionTransferError(f"monitor.mode must be {best} for {metric}, got {mode}")
-
-
-def _build_trainer(cfg: DictConfig) -> L.Trainer:
-    chosen = dict(cfg.callbacks or {})
-    if not cfg.trainer.get("enable_progress_bar", True):
-        chosen.pop("progress", None)
-    trainer: L.Trainer = instantiate(
-        cfg.trainer,
-        callbacks=[instantiate(callback) for callback in chosen.values() if callback is not None],
-        logger=[instantiate(c) for c in (cfg.logger or {}).values() if c is not None],
-    )
-    return trainer
 
 
 def _prepare_data(

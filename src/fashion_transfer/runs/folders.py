@@ -1,4 +1,4 @@
-"""Run folders: what a run leaves, and how later commands find it. Imports no torch."""
+"""Run folders: the files of a run, its lock, and how later commands find it."""
 
 import json
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ METRICS = "metrics.json"
 BEST = Path("checkpoints") / "best.ckpt"
 LAST = Path("checkpoints") / "last.ckpt"
 
-# The C loader takes a tenth of the time, where PyYAML was built with it.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The C loader takes a tenth of the time, where PyYAML was built with it."""
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -58,5 +58,5 @@ def is_debug_run(folder: Path) -> bool:
     file = folder / ".hydra" / "hydra.yaml"
     if not file.is_file():
         return False
-    hydra = yaml.load(file.read_text(encoding="utf-8"), _Loader)["hydra"]
+    hydra = yaml.load(file.read_text(encoding="utf-8"), YAML_LOADER)["hydra"]
     return hydra["runtime"]["choices"].get("debug") is not None

@@ -4,8 +4,8 @@ import os
 import pytest
 from filelock import Timeout
 
-from fashion_transfer.commands.run_folders import newest_checkpoint, run_lock, write_metrics
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.runs.folders import newest_checkpoint, run_lock, write_metrics
 
 
 @pytest.fixture

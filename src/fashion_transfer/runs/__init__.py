@@ -1,0 +1,1 @@
+"""Run folders: what a run leaves in one, and what can be learned from many. Imports no torch."""
