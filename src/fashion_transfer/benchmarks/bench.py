@@ -18,12 +18,14 @@ from fashion_transfer.benchmarks.photo_jobs import EXAMPLE, photo_rows
 from fashion_transfer.benchmarks.predict_job import predict_rows
 from fashion_transfer.benchmarks.revisions import WORKING_TREE, checkout
 from fashion_transfer.benchmarks.rows import Row, print_rows, write_rows
+from fashion_transfer.benchmarks.sweep_job import long_sweep_rows
 from fashion_transfer.errors import FashionTransferError
 
 GROUPS = (
     "backbone",
     "job",
     "sweep",
+    "long-sweep",
     "fast",
     "fidelity",
     "growth",
@@ -49,8 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--base",
         metavar="REVISION",
-        help="another revision (or folder of one): `evaluate.py` of both is timed in turn, and the "
-        f"first answer of `predict.py`, which without it is compared with {FIRST}'s",
+        help="another revision (or folder of one): `evaluate.py` of both is timed in turn; the "
+        f"first answer of `predict.py` and the long sweep are compared with it, else with {FIRST}",
     )
     parser.add_argument(
         "--store", type=Path, help="cached features for the row evaluate; default: the user's own"
@@ -73,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     groups = set(chosen.only or GROUPS)
     if not chosen.only and chosen.base is None:
-        groups -= {"predict", "evaluate"}
+        groups -= {"predict", "evaluate", "long-sweep"}
     if not chosen.only and not Path(chosen.photos).is_dir():
         groups.remove("photos")
     if not chosen.only:
@@ -97,6 +99,9 @@ def main(arguments: list[str] | None = None) -> None:
                 if "job" not in groups:
                     timer.train("default")  # a sweep is measured on cached features
                 rows += timer.sweep_rows()
+            if "long-sweep" in groups:
+                with checkout(chosen.base or FIRST) as base, checkout(WORKING_TREE) as head:
+                    rows += long_sweep_rows(base, head, Path(scratch), overrides, chosen.store)
             if groups & {"fast", "fidelity"}:
                 rows += timer.fast_rows()
             if "fidelity" in groups:
