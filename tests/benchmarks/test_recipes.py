@@ -8,12 +8,14 @@ from hydra import compose, initialize_config_dir
 
 from fashion_transfer.benchmarks.recipes import (
     AT_224,
-    IMAGES_PER_CLASS,
+    CURVES,
+    RANDOM_UP_TO,
     README_ROWS,
     RECIPES,
     SLOW,
     cost_points,
-    learning_curve,
+    is_curve_recipe,
+    learning_curves,
 )
 from fashion_transfer.features import Backbone
 
@@ -34,7 +36,8 @@ def configs() -> dict[str, Any]:
 
 def test_recipe_gets_the_weights_if_its_backbone_takes_them(configs):
     for name, cfg in configs.items():
-        assert (cfg.model.backbone.name == "resnet50") == ALL[name].resnet
+        takes = cfg.model.backbone.name == "resnet50" and ALL[name].baseline != "hog_svm"
+        assert takes == ALL[name].resnet
 
 
 def test_every_recipe_pools_nodes_that_exist(configs):
@@ -45,19 +48,47 @@ def test_every_recipe_pools_nodes_that_exist(configs):
 
 def test_recipes_have_three_seeds_and_names_that_can_be_folders():
     assert len(ALL) == len(RECIPES) + len(SLOW)
-    assert all(recipe.seeds == 3 for recipe in RECIPES.values())
     assert all(recipe.seeds >= 1 and "/" not in name for name, recipe in ALL.items())
-    assert len({recipe.overrides for recipe in ALL.values()}) == len(ALL)
+    assert len({(*r.program, *r.overrides) for r in ALL.values()}) == len(ALL)
+
+
+def test_few_images_are_drawn_by_five_seeds_and_the_others_have_three(configs):
+    for name, recipe in RECIPES.items():
+        data = configs[name].data
+        few = data.images_per_class <= RANDOM_UP_TO
+        assert (data.selection == "random") == few
+        deterministic = bool(recipe.baseline) and not few
+        assert recipe.seeds == (5 if few else 1 if deterministic else 3), name
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        assert compose("train", [*RECIPES["few_1"].overrides, "seed=4"]).data.seed == 4
 
 
 def test_every_recipe_of_the_figure_and_the_readme_exists():
-    assert {*IMAGES_PER_CLASS, *AT_224, *README_ROWS} <= set(ALL)
+    on_curves = {recipe for curve in CURVES.values() for recipe in curve.values()}
+    assert {*CURVES, *on_curves, *AT_224, *README_ROWS} <= set(ALL)
 
 
-def test_learning_curve_needs_more_than_one_point():
-    assert learning_curve([{"name": "default"}, {"name": "mlp"}]) == {}
-    curve = learning_curve([{"name": "default"}, {"name": "few_10"}])
-    assert {count: row["name"] for count, row in curve.items()} == {500: "default", 10: "few_10"}
+def test_every_point_of_a_curve_has_the_images_of_its_recipe(configs):
+    for curve in CURVES.values():
+        for count, name in curve.items():
+            images = configs[name].data.images_per_class
+            assert count == (5900 if images == "all" else images)
+
+
+def test_learning_curves_need_more_than_one_point():
+    assert learning_curves([{"name": "default"}, {"name": "mlp"}, {"name": "knn_5"}]) == {}
+    names = ("default", "few_10", "knn", "knn_1", "hog_svm")
+    curves = learning_curves([{"name": name} for name in names])
+    assert {title: {n: r["name"] for n, r in c.items()} for title, c in curves.items()} == {
+        "default": {500: "default", 10: "few_10"},
+        RECIPES["knn"].title: {500: "knn", 1: "knn_1"},
+    }
+
+
+def test_baselines_of_few_images_are_on_the_curves_alone():
+    alone = {name for name in ALL if is_curve_recipe(name)}
+    assert {"knn_1", "logistic_50", "hog_svm_100"} <= alone
+    assert alone.isdisjoint({"knn", "few_1", "default", "cost_64_grids_1"})
 
 
 def test_cost_grows_with_image_size_and_views():

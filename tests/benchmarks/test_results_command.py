@@ -14,7 +14,7 @@ from fashion_transfer.benchmarks import machine, results
 from fashion_transfer.benchmarks.machine import BEST
 from fashion_transfer.benchmarks.recipes import Recipe
 from fashion_transfer.features.weights import file_sha256
-from fashion_transfer.reporting import results_figure, save_figure
+from fashion_transfer.reporting import curves_figure, results_figure, save_figure
 
 NEAR_DUPLICATES = {
     "correlation": 0.995,
@@ -47,6 +47,8 @@ class FakeTraining:
         self.output = "Traceback\nerror: no such thing\n"
 
     def __call__(self, command, stdout=None, **options):
+        if command[1:3] == ["-m", "fashion_transfer.benchmarks.baselines"]:
+            return self.baseline(command[3:])
         if command[1] != "train.py":  # git, and what Python asks about the machine
             return real_run(command, stdout=stdout, **options)
         arguments = command[2:]
@@ -73,6 +75,14 @@ class FakeTraining:
         (folder / "metrics.json").write_text(json.dumps(metrics))
         return SimpleNamespace(returncode=0)
 
+    def baseline(self, arguments: list[str]) -> SimpleNamespace:
+        self.commands.append(arguments)
+        folder = Path(arguments[arguments.index("--folder") + 1])
+        metrics = {"test/accuracy": 0.7, "test/macro_accuracy": 0.7, "val/accuracy": 0.7}
+        metrics |= {"chosen/k": 9, "seconds/features": 1.0, "seconds/fit": 2.0}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        return SimpleNamespace(returncode=0)
+
     @property
     def seeds(self) -> list[str]:
         return [a for command in self.commands for a in command if a.startswith("seed=")]
@@ -84,6 +94,7 @@ def training(monkeypatch):
     monkeypatch.setattr(machine.subprocess, "run", fake)
     # Drawing takes longer than all the rest.
     monkeypatch.setattr(results, "results_figure", lambda *_: None)
+    monkeypatch.setattr(results, "curves_figure", lambda *_: None)
     monkeypatch.setattr(results, "save_figure", lambda figure, path: path.touch())
     return fake
 
@@ -239,6 +250,29 @@ def test_recipe_with_weights_of_its_own_is_not_given_others(measure, training, r
     assert not any(argument.startswith("model.backbone.weights") for argument in command)
 
 
+def test_baselines_are_rows_with_their_own_command(measure, training, recipes):
+    overrides = ("data.images_per_class=5",)
+    recipes(
+        {
+            "hog_svm": Recipe("an SVM", (), 1, resnet=False, baseline="hog_svm"),
+            "knn": Recipe("neighbours", overrides, 5, baseline="knn"),
+        }
+    )
+    rows = by_name(measure("--data", "some data"))
+    svm, neighbours = training.commands[0], training.commands[1]
+    assert svm[:3] == ["hog_svm", "seed=0", "paths.data='some data'"]
+    assert neighbours[:3] == ["knn", *overrides, "seed=0"]
+    assert any(argument.startswith("model.backbone.weights=") for argument in neighbours)
+    assert len(training.commands) == 1 + 5
+    assert rows["hog_svm"]["command"] == "python -m fashion_transfer.benchmarks.baselines hog_svm"
+    assert rows["hog_svm"]["deterministic"]
+    assert rows["knn"]["chosen"] == [{"k": 9}] * 5
+    text = Path("results/results.md").read_text()
+    assert "| an SVM (deterministic) | 70.00 % | 70.0 % | – | – |" in text
+    measure("--data", "some data")
+    assert len(training.commands) == 1 + 5
+
+
 # ---- runs that fail
 
 
@@ -329,14 +363,17 @@ def test_metric_that_no_run_has_is_left_out(measure):
 
 def test_three_files_are_written_and_the_table_is_printed(measure, weights, capsys, monkeypatch):
     monkeypatch.setattr(results, "results_figure", results_figure)
+    monkeypatch.setattr(results, "curves_figure", curves_figure)
     monkeypatch.setattr(results, "save_figure", save_figure)
     content = measure("--slow")
     folder = Path("results")
     names = {file.name for file in folder.iterdir()}
-    assert names == {"results.md", "results.json", "results.png"}
-    assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
+    figures = ("results.png", "images_per_class.png")
+    assert names == {"results.md", "results.json", *figures}
+    for figure in figures:
+        assert (folder / figure).read_bytes().startswith(b"\x89PNG")
     text = (folder / "results.md").read_text()
-    for title in ("default", "an MLP", "all images (1 seed)"):
+    for title in ("default", "an MLP (2 seeds)", "all images (1 seed)"):
         assert f"\n| {title} |" in text
     assert "`python train.py model/head=mlp`" in text
     assert weights.name in text
@@ -380,7 +417,9 @@ def test_default_is_measured_further_once_it_and_the_plain_recipe_are_there(
 ):
     monkeypatch.setattr(results, "duplicate_metrics", lambda *_: NEAR_DUPLICATES)
     rows = {name: {"mean": 0.5, "runs": [0.5]} for name in results.DESCRIPTIONS}
-    monkeypatch.setattr(results, "measure_warnings", lambda *_: rows)
+    ood = {"out_of_distribution/noise/auroc": 0.9876}
+    measured = {"warnings": rows, "ood": ood}
+    monkeypatch.setattr(results, "measure_warnings", lambda *_: measured)
     recipes({"default": Recipe("default"), "plain": Recipe("plain", ("a=1",))})
     assert {"near_duplicates", "warnings"}.isdisjoint(measure("--only", "plain")["about"])
     measure("--only", "default")
@@ -390,6 +429,8 @@ def test_default_is_measured_further_once_it_and_the_plain_recipe_are_there(
     about = measure()["about"]
     assert about["near_duplicates"] == NEAR_DUPLICATES
     assert about["warnings"] == rows
+    assert about["ood"] == ood
     text = Path("results/results.md").read_text()
     assert "out-of-distribution images: warned" in text
     assert "0.995" in text
+    assert "| noise | 0.9876 |" in text

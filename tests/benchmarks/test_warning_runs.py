@@ -1,13 +1,17 @@
 """The table of warnings: `evaluate.py` over seeds, repeated when something has changed."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fashion_transfer.benchmarks import warning_runs
 from fashion_transfer.benchmarks.machine import BEST
 from fashion_transfer.benchmarks.warning_runs import DESCRIPTIONS, measure_warnings
+from fashion_transfer.data import mnist
+from fashion_transfer.errors import FashionTransferError
 
 
 @pytest.fixture
@@ -20,6 +24,7 @@ def evaluations(monkeypatch):
         value = len(commands) / 10
         metrics = dict.fromkeys(DESCRIPTIONS, value)
         metrics |= {f"reference/{name}": value / 2 for name in DESCRIPTIONS if "ece" not in name}
+        metrics |= {"out_of_distribution/noise/auroc": value}
         [folder] = [a for a in command if a.startswith("hydra.run.dir=")]
         folder = Path(folder.partition("=")[2].strip("'"))
         folder.mkdir(parents=True)
@@ -27,6 +32,7 @@ def evaluations(monkeypatch):
         return 1.0
 
     monkeypatch.setattr(warning_runs, "execute", execute)
+    monkeypatch.setattr(warning_runs, "download_mnist", lambda folder: None)
     return commands
 
 
@@ -41,7 +47,9 @@ def runs(tmp_path) -> Path:
 
 
 def test_warnings_are_means_over_seeds_beside_the_reference(evaluations, runs):
-    rows = measure_warnings(runs, "my data", seeds=2)
+    measured = measure_warnings(runs, "my data", seeds=2)
+    assert measured["ood"] == {"out_of_distribution/noise/auroc": pytest.approx(0.15)}
+    rows = measured["warnings"]
     assert list(rows) == list(DESCRIPTIONS)
     assert rows["multi_item/auroc"]["runs"] == [0.1, 0.2]
     assert rows["multi_item/auroc"]["mean"] == pytest.approx(0.15)
@@ -61,14 +69,14 @@ def test_evaluation_is_not_repeated_while_nothing_has_changed(evaluations, runs)
 def test_evaluation_is_repeated_if_a_checkpoint_has_changed(evaluations, runs, recipe):
     measure_warnings(runs, "data", seeds=2)
     (runs / recipe / "1" / BEST).write_text("trained again")
-    rows = measure_warnings(runs, "data", seeds=2)
+    rows = measure_warnings(runs, "data", seeds=2)["warnings"]
     assert len(evaluations) == 3
     assert rows["multi_item/auroc"]["runs"] == [0.1, 0.3]
 
 
 def test_evaluation_is_repeated_if_the_source_has_changed(evaluations, runs, monkeypatch):
     measure_warnings(runs, "data", seeds=1)
-    monkeypatch.setattr(warning_runs, "evaluation_key", lambda checkpoints: "of other source")
+    monkeypatch.setattr(warning_runs, "evaluation_key", lambda *_: "of other source")
     measure_warnings(runs, "data", seeds=1)
     assert len(evaluations) == 2
 
@@ -79,3 +87,26 @@ def test_evaluation_without_a_stamp_is_repeated(evaluations, runs):
     (folder / "metrics.json").write_text("{}")
     measure_warnings(runs, "data", seeds=1)
     assert len(evaluations) == 1
+
+
+def test_mnist_is_downloaded_and_evaluations_are_repeated_with_it(
+    evaluations, runs, tmp_path, write_idx, monkeypatch, capsys
+):
+    def download(folder):
+        raise FashionTransferError("no mirror")
+
+    monkeypatch.setattr(warning_runs, "download_mnist", download)
+    measure_warnings(runs, str(tmp_path), seeds=1)
+    assert "without MNIST: no mirror" in capsys.readouterr().err
+
+    def bring(folder):
+        folder.mkdir(exist_ok=True)
+        write_idx(folder / mnist.FILE, np.zeros((2, 28, 28), np.uint8))
+        content = (folder / mnist.FILE).read_bytes()
+        monkeypatch.setattr(mnist, "MD5", hashlib.md5(content, usedforsecurity=False).hexdigest())
+
+    monkeypatch.setattr(warning_runs, "download_mnist", bring)
+    measure_warnings(runs, str(tmp_path), seeds=1)
+    assert len(evaluations) == 2
+    measure_warnings(runs, str(tmp_path), seeds=1)
+    assert len(evaluations) == 2

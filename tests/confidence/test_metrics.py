@@ -4,18 +4,22 @@ import math
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score, roc_curve
 from torch import tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from fashion_transfer.confidence import metrics
 from fashion_transfer.confidence.metrics import (
     adaptive_ece,
+    augrc,
     aurc,
     auroc,
     brier,
     calibration_error,
     confidence_and_correct,
+    coverage_at_risk,
     ece,
+    fpr_at_tpr,
     nll,
     risk_coverage,
     selective_accuracy,
@@ -152,6 +156,95 @@ def test_selective_accuracy_is_that_of_the_accepted(accepted, expected):
 def test_selective_accuracy_rejects_what_is_not_boolean(correct, accepted, message):
     with pytest.raises(ArgumentError, match=f"^accepted and correct must .*{message}"):
         selective_accuracy(correct, accepted)
+
+
+def test_augrc_by_hand():
+    # Accepted and wrong, of 4 images: 0, 0, 1, 1, 2 at coverage 0 to 4 / 4.
+    confidence, correct = shuffled(tensor([0.9, 0.8, 0.7, 0.6]), tensor([True, False, True, False]))
+    assert augrc(confidence, correct) == pytest.approx((0 + 0.5 + 1 + 1.5) / 4 / 4)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, 0.0), (False, 0.5)])
+def test_augrc_where_all_are_correct_or_all_wrong(value, expected):
+    assert augrc(torch.rand(9), torch.full((9,), value)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("levels", [4, 10_000], ids=["many ties", "hardly any tie"])
+def test_augrc_is_what_its_authors_derive_from_accuracy_and_auroc(levels):
+    generator = torch.Generator().manual_seed(0)
+    confidence = torch.randint(0, levels, (400,), generator=generator) / levels
+    correct = torch.rand(400, generator=generator) < 0.5 + 0.4 * confidence
+    accuracy = float(correct.double().mean())
+    separation = roc_auc_score(correct, confidence)
+    # Traub et al. 2024, equation 6.
+    expected = (1 - separation) * accuracy * (1 - accuracy) + (1 - accuracy) ** 2 / 2
+    assert augrc(confidence, correct) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("risk", "expected"), [(0, 0.2), (0.2, 0.2), (0.25, 0.8), (0.4, 1), (1, 1)]
+)
+def test_coverage_at_risk_by_hand(risk, expected):
+    # Risk 0, 1/2, 1/3, 1/4, 2/5: it need not grow with coverage.
+    confidence, correct = shuffled(
+        tensor([0.9, 0.8, 0.7, 0.6, 0.5]), tensor([True, False, True, True, False])
+    )
+    assert coverage_at_risk(confidence, correct, risk) == pytest.approx(expected)
+
+
+def test_coverage_at_risk_accepts_equal_confidences_together_or_not_at_all():
+    confidence, correct = tensor([0.9, 0.9, 0.9, 0.5]), tensor([True, True, False, False])
+    assert coverage_at_risk(confidence, correct, 0.2) == 0
+    assert coverage_at_risk(confidence, correct, 1 / 3) == 0.75
+
+
+@pytest.mark.parametrize("risk", [0.05, 0.2, 0.4])
+def test_coverage_at_risk_equals_a_search_over_all_thresholds(risk):
+    generator = torch.Generator().manual_seed(1)
+    confidence = torch.randint(0, 50, (300,), generator=generator) / 50
+    correct = torch.rand(300, generator=generator) < confidence
+    accepted = [confidence >= threshold for threshold in confidence.unique()]
+    passing = [a.double().mean() for a in accepted if (~correct[a]).double().mean() <= risk]
+    assert coverage_at_risk(confidence, correct, risk) == pytest.approx(
+        float(max(passing, default=0))
+    )
+
+
+@pytest.mark.parametrize("risk", [-0.1, 1.5, "low"])
+def test_coverage_at_risk_rejects_an_impossible_risk(risk):
+    with pytest.raises(ArgumentError, match="^risk must be a number from 0 to 1"):
+        coverage_at_risk(torch.rand(3), torch.ones(3, dtype=torch.bool), risk)
+
+
+def test_fpr_at_tpr_by_hand():
+    # 19 of the 20 in-distribution images are up to 19, where two of four others are.
+    within = torch.arange(1, 21)
+    assert fpr_at_tpr(tensor([3.0, 19.0, 19.5, 40.0]), within) == 0.5
+    assert fpr_at_tpr(tensor([3.0, 19.0, 19.5, 40.0]), within, tpr=1) == 0.75
+    assert fpr_at_tpr(tensor([3.0]), tensor([4.0])) == 1
+    assert fpr_at_tpr(tensor([math.inf]), tensor([4.0])) == 0
+
+
+@pytest.mark.parametrize("tpr", [0.5, 0.8, 0.95, 1.0])
+@pytest.mark.parametrize("levels", [6, 10_000], ids=["many ties", "hardly any tie"])
+def test_fpr_at_tpr_equals_that_of_the_roc_curve(tpr, levels):
+    generator = torch.Generator().manual_seed(0)
+    within = torch.rand(230, generator=generator).mul(levels).round()
+    ood = torch.rand(170, generator=generator).add(0.4).mul(levels).round()
+    # In-distribution is positive; its scores are the lower ones.
+    positive = torch.cat([torch.ones(230), torch.zeros(170)])
+    false, true, _ = roc_curve(positive, -torch.cat([within, ood]), drop_intermediate=False)
+    expected = false[(true >= tpr).argmax()]
+    assert fpr_at_tpr(ood, within, tpr) == pytest.approx(expected)
+
+
+def test_fpr_at_tpr_rejects_missing_scores_and_impossible_rates():
+    with pytest.raises(ArgumentError, match="^ood_scores must be at least one score"):
+        fpr_at_tpr(torch.zeros(0), torch.zeros(2))
+    with pytest.raises(ArgumentError, match="^id_scores must .* 1 nan$"):
+        fpr_at_tpr(torch.zeros(2), tensor([math.nan]))
+    with pytest.raises(ArgumentError, match="^tpr must be a number from 0 to 1, got 95"):
+        fpr_at_tpr(torch.zeros(2), torch.zeros(2), tpr=95)
 
 
 def test_auroc_by_hand_with_ties_as_half():

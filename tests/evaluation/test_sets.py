@@ -5,6 +5,7 @@ import pytest
 import torch
 from toy import ToyDataModule, write_toy
 
+from fashion_transfer.data import Split
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.evaluation import evaluation_sets
 from fashion_transfer.features import Extractor, FeatureStore
@@ -121,6 +122,28 @@ def test_layouts_with_too_few_test_images_are_left_out_and_named_once(tmp_path, 
     assert layouts == COLLAGE_LAYOUTS.keys() - missing
     expected = f"left out, as there are too few test images: {', '.join(missing)}"
     assert caplog.messages == [expected]
+
+
+def mnist_digits(count: int) -> Split:
+    images = np.random.default_rng(0).integers(0, 256, (9, 1, 28, 28), dtype=np.uint8)
+    return Split("digits", images, np.full(count, -1), "md5", np.arange(count)[::-1])
+
+
+@pytest.mark.parametrize(("there", "size", "expected"), [(9, 4, 4), (3, 4, 3)])
+def test_mnist_is_one_more_set_of_at_most_its_images(test_data, there, size, expected):
+    digits = mnist_digits(there)
+    sets = evaluation_sets(test_data, size, digits)
+    assert list(sets)[-1] == "out_of_distribution/mnist"
+    split = sets["out_of_distribution/mnist"].split
+    assert split.rows.tolist() == digits.rows[:expected].tolist()
+    assert set(split.labels) == {-1}
+    assert images_of(sets["out_of_distribution/mnist"]).shape[2:] == (32, 32)
+    assert list(evaluation_sets(test_data, 0, digits)) == ["test"]
+
+
+def test_photos_have_mnist_as_well(tmp_path):
+    sets = evaluation_sets(photo_data(tmp_path), 2, mnist_digits(9))
+    assert images_of(sets["out_of_distribution/mnist"]).shape == (2, 3, 32, 32)
 
 
 def test_a_preparation_without_synthetic_images_has_the_test_split_alone(test_data):

@@ -10,9 +10,16 @@ from fashion_transfer.evaluation import (
     summarise,
     warning_metrics,
 )
+from fashion_transfer.evaluation.summary import ood_metrics
 from fashion_transfer.models import single_item_metrics
 from fashion_transfer.models.outputs import METRICS
-from fashion_transfer.synthetic import FAMILIES, HELD_OUT_LAYOUTS, LAYOUTS, TRAINED_LAYOUTS
+from fashion_transfer.synthetic import (
+    FAMILIES,
+    HELD_OUT_LAYOUTS,
+    LAYOUTS,
+    OUT_OF_DISTRIBUTION,
+    TRAINED_LAYOUTS,
+)
 
 
 @pytest.fixture
@@ -47,7 +54,46 @@ def test_warning_metrics_are_as_counted_by_hand(evaluated):
     # A composite of 0.2 is under both controls, one of 0.9 ties with one of them.
     low = (1 + share) / 2
     assert summary["multi_item/auroc"] == pytest.approx(low + (1 - low) * 0.25)
+    # Of the test images three have 0.9 and one 0.5.
+    assert summary["out_of_distribution/noise/auroc_by_confidence"] == pytest.approx(
+        (0.5 * (3 * 0.5) + 0.5 * (3 + 0.5)) / 4
+    )
+    assert summary["out_of_distribution/digits/auroc_by_confidence"] == pytest.approx(3.5 / 4)
+    # Where 95 % of the test images pass, those of 0.5 do, and so do all others of 0.5.
+    assert summary["out_of_distribution/digits/fpr95_by_confidence"] == 1
     assert all(isinstance(value, float | int) for value in summary.values())
+
+
+def test_mean_over_ood_sets_leaves_out_the_one_that_not_every_machine_has(
+    evaluated, make_evaluated
+):
+    more = {"out_of_distribution/mnist": make_evaluated("confident", "confident")}
+    summary = warning_metrics(evaluated | more)
+    assert summary["out_of_distribution/mnist/warned"] == 0
+    assert summary["out_of_distribution/warned"] == 0.75
+
+
+def test_ood_metrics_are_of_every_ood_set_against_the_test_images():
+    scores = {
+        "test": torch.arange(1, 21),
+        "control/stacked": torch.zeros(3),
+        "out_of_distribution/noise": torch.tensor([100, 50]),
+        "out_of_distribution/digits": torch.tensor([0.5, 10.5, 100, 100]),
+    }
+    assert ood_metrics(scores) == {
+        "out_of_distribution/noise/auroc": 1,
+        "out_of_distribution/noise/fpr95": 0,
+        "out_of_distribution/digits/auroc": pytest.approx((0 + 0.5 + 1 + 1) / 4),
+        "out_of_distribution/digits/fpr95": 0.5,
+    }
+
+
+def test_summary_measures_ood_sets_by_the_score_that_the_warning_compares(summarised):
+    _, evaluated, summary = summarised
+    score = evaluated["out_of_distribution/noise"].outputs.ood_score
+    within = evaluated["test"].outputs.ood_score
+    higher = (score[:, None] > within[None]).double().mean()
+    assert summary["out_of_distribution/noise/auroc"] == pytest.approx(float(higher))
 
 
 def test_each_layout_has_the_same_weight(evaluated, make_evaluated):
@@ -127,6 +173,12 @@ def test_summary_has_every_name_once(summarised):
         "control/warned_over_single",
         "control/accuracy",
         "out_of_distribution/warned",
+    }
+    expected |= {
+        f"out_of_distribution/{name}/{metric}{score}"
+        for name in OUT_OF_DISTRIBUTION
+        for metric in ("auroc", "fpr95")
+        for score in ("", "_by_confidence")
     }
     assert summary.keys() - {"test/selective_accuracy"} == expected
 

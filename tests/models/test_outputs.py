@@ -112,6 +112,10 @@ def expected_calibration_error(probabilities: torch.Tensor, correct: np.ndarray)
     return np.sum(gaps) / len(correct)
 
 
+def _coverage(confidence, correct, risk) -> float:
+    return metrics.coverage_at_risk(confidence, torch.from_numpy(correct), risk)
+
+
 @pytest.mark.parametrize("logits", [10, 11])
 def test_metrics_are_as_computed_by_hand(calibrator, logits):
     outputs = draw_outputs(300, logits)
@@ -134,6 +138,9 @@ def test_metrics_are_as_computed_by_hand(calibrator, logits):
         "macro_accuracy": np.mean(list(per_class.values())),
         **per_class,
         "aurc": metrics.aurc(confidence, torch.from_numpy(correct)),
+        "augrc": metrics.augrc(confidence, torch.from_numpy(correct)),
+        "coverage_at_1_percent_risk": _coverage(confidence, correct, 0.01),
+        "coverage_at_3_percent_risk": _coverage(confidence, correct, 0.03),
         "warned": 1 - accepted.mean(),
         "selective_accuracy": correct[accepted].mean(),
         "temperature": 1.7,

@@ -104,7 +104,7 @@ def test_one_seed_is_marked_and_has_no_spread_and_no_later_run():
     assert line[0] == "default (1 seed)"
     assert line[1] == "86.42 %"
     assert line[-2] == ""
-    assert "over 1 seed." in text
+    assert "over 1 seed, if" in text
 
 
 def test_results_markdown_names_weights_licence_commit_and_machine():
@@ -163,6 +163,33 @@ def test_warning_summary_shows_only_rates_in_per_cent():
     names = ("multi_item/auroc", "test/ece_uncalibrated", "control/warned_over_single")
     text = warning_summary({name: {"mean": 0.25} for name in names}, dict.fromkeys(names, "x"))
     assert [line[1] for line in cells(text)[2:]] == ["0.2500", "0.2500", "25.0 %"]
+
+
+def test_numbers_of_seeds_are_named_where_they_are_unusual():
+    others = row("few", "few", seeds=5), row("knn", "k-NN", seeds=1, deterministic=True)
+    text = results_markdown([row(), row("b", "b"), *others], ABOUT)
+    assert [line[0] for line in cells(text)[2:]] == [
+        "default",
+        "b",
+        "few (5 seeds)",
+        "k-NN (deterministic)",
+    ]
+    assert "over 3 seeds, if" in text
+
+
+def test_a_row_without_probabilities_has_no_calibration_error():
+    svm = {name: value for name, value in row().items() if name != "test/ece"}
+    assert cells(results_markdown([svm], ABOUT))[2][4] == "–"
+
+
+def test_curves_and_ood_sets_have_tables_of_their_own_where_there_are_any():
+    ood = {"out_of_distribution/noise/auroc": 0.98, "out_of_distribution/noise/fpr95": 0.05}
+    text = results_markdown([row()], ABOUT | {"ood": ood}, {"ours": {10: row(), 500: row()}})
+    lines = cells(text)
+    assert ["images per class", "10", "500"] in lines
+    assert ["ours", "86.4 ± 0.1", "86.4 ± 0.1"] in lines
+    assert ["noise", "0.9800", "5.0"] in lines
+    assert "images per class" not in results_markdown([row()], ABOUT)
 
 
 def test_without_rows_there_is_a_heading():
@@ -239,32 +266,23 @@ COSTS = [
 
 
 @pytest.mark.parametrize(
-    ("rows", "curve", "costs", "panels"),
-    [
-        ([row(), row("mlp", "512-unit head")], {500: row(), 10: row()}, COSTS, 3),
-        ([row()], {500: row()}, [], 2),
-        ([row()], {}, COSTS, 2),
-        ([], {}, [], 1),
-    ],
-    ids=["all panels", "no costs", "no learning curve", "nothing"],
+    ("rows", "costs", "panels"),
+    [([row(), row("mlp", "512-unit head")], COSTS, 2), ([row()], [], 1), ([], [], 1)],
+    ids=["both panels", "no costs", "nothing"],
 )
 def test_results_figure_has_the_panels_it_has_rows_for(
-    rows, curve, costs, panels, assert_texts_fit, tmp_path
+    rows, costs, panels, assert_texts_fit, tmp_path
 ):
-    figure = results_figure(rows, curve, costs)
+    figure = results_figure(rows, costs)
     assert len(figure.axes) == panels
     assert_texts_fit(figure)
     save_figure(figure, tmp_path / "results.png")
 
 
 def test_results_figure_shows_accuracy_in_per_cent_in_order():
-    lower = row("few", **{"test/accuracy": metric(0.5, 0.1)})
-    recipes, curve, cost = results_figure([row()], {500: row(), 10: lower}, COSTS).axes
+    recipes, cost = results_figure([row()], COSTS).axes
     assert [label.get_text() for label in recipes.get_yticklabels()] == ["default"]
-    line = curve.lines[0]
-    assert line.get_xdata().tolist() == [10, 500]
-    assert line.get_ydata().tolist() == pytest.approx([50, 86.42])
-    assert [label.get_text() for label in curve.get_xticklabels()] == ["10", "500"]
+    assert recipes.lines[0].get_xdata().tolist() == pytest.approx([86.42])
     legend = [text.get_text() for text in cost.get_legend().get_texts()]
     assert legend == ["last stage", "grids"]
     assert cost.lines[0].get_xdata().tolist() == [400, 24_500]

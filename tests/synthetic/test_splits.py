@@ -302,8 +302,16 @@ def test_exposure_rejects_impossible_numbers(arguments, message):
         Exposure(**arguments)
 
 
+def test_exposure_has_composites_of_one_image_per_class(split):
+    rows = np.unique(split.labels, return_index=True)[1]
+    few = replace(split, labels=split.labels[rows], rows=split.rows[rows])
+    composites, controls = Exposure()(few, 10)
+    assert len(composites) == len(controls) == len(rows)
+    assert len(composites.read(composites.rows)) == len(rows)
+
+
 def test_exposure_names_what_to_do_when_there_are_too_few_images(split):
-    few = replace(split, labels=np.arange(10), rows=np.arange(10))
+    few = replace(split, labels=np.zeros(10), rows=np.arange(10))
     message = "^too few training images: layout .* give more images, or set composites=0 and contr"
     with pytest.raises(FashionTransferError, match=message) as caught:
         Exposure()(few, 10)

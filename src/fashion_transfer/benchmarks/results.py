@@ -30,8 +30,8 @@ from fashion_transfer.benchmarks.recipes import (
     SLOW,
     Recipe,
     cost_points,
-    is_cost_recipe,
-    learning_curve,
+    is_curve_recipe,
+    learning_curves,
 )
 from fashion_transfer.benchmarks.run_keys import run_key
 from fashion_transfer.benchmarks.warning_runs import DESCRIPTIONS, measure_warnings
@@ -40,6 +40,7 @@ from fashion_transfer.features.licences import weights_licence
 from fashion_transfer.features.weights import load_weights
 from fashion_transfer.files import write_text
 from fashion_transfer.reporting import (
+    curves_figure,
     print_results,
     results_figure,
     results_markdown,
@@ -51,9 +52,12 @@ REPORTED = ("test/accuracy", "test/macro_accuracy", "test/ece", "val/accuracy")
 
 PER_CLASS = "test/accuracy/"
 
+CHOSEN = "chosen/"
+"""Beginning of the names of hyperparameters that a baseline has chosen on the validation images."""
+
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs what is missing, then writes `results.md`, `results.json` and `results.png`."""
+    """Runs what is missing, then writes tables and figures (see `write`)."""
     parser = argparse.ArgumentParser(prog="make results ARGS=…", description=__doc__)
     parser.add_argument("--weights", default="IMAGENET1K_V1", help="of ResNet50, name or path")
     parser.add_argument("--slow", action="store_true", help="the slow rows, too")
@@ -105,7 +109,7 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
     """
     path = folder / "results.json"
     results = json.loads(path.read_text()) if path.is_file() else {"rows": [], "about": {}}
-    names = ("near_duplicates", "warnings", "descriptions")
+    names = ("near_duplicates", "warnings", "descriptions", "ood")
     return {
         "rows": {row["name"]: row for row in results["rows"]},
         "metrics": {name: results["about"][name] for name in names if name in results["about"]},
@@ -115,7 +119,7 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 def run(
     recipe: Recipe, folder: Path, seed: int, weights: str, weights_sha256: str, data: str
 ) -> None:
-    """Runs `train.py`, unless a run of the same key has finished.
+    """Runs `train.py`, or a baseline, unless a run of the same key has finished.
 
     Args:
         recipe: what to train.
@@ -133,10 +137,14 @@ def run(
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    command = [sys.executable, "train.py", *recipe.overrides, f"seed={seed}"]
+    command = [sys.executable, *recipe.program, *recipe.overrides, f"seed={seed}"]
     if recipe.resnet:
         command.append(f"model.backbone.weights={quoted(weights)}")
-    command += [f"paths.data={quoted(data)}", f"hydra.run.dir={quoted(folder.resolve())}", *QUIET]
+    command.append(f"paths.data={quoted(data)}")
+    if recipe.baseline:
+        command += ["--folder", str(folder.resolve())]
+    else:
+        command += [f"hydra.run.dir={quoted(folder.resolve())}", *QUIET]
     seconds = execute(command, folder / "output.txt")
     stamp = {"key": key, "seconds": round(seconds, 1)} | conditions()
     write_text(folder / "stamp.json", json.dumps(stamp))
@@ -154,16 +162,22 @@ def summarise(name: str, recipe: Recipe, folder: Path, key: str) -> dict[str, An
     metrics = [json.loads((run / METRICS).read_text()) for run in runs]
     stamps = [_stamp(run) for run in runs]
     first = metrics[0]
-    weights = first["weights/name"]
     row: dict[str, Any] = {
         "name": name,
         "title": recipe.title,
         "seeds": recipe.seeds,
-        "command": " ".join(("python train.py", *recipe.overrides)),
-        "weights": weights,
-        "weights/licence": weights_licence(weights, first.get("weights/sha256", "")),
+        "command": " ".join(("python", *recipe.program, *recipe.overrides)),
         "key": key,
     }
+    if weights := first.get("weights/name"):  # a baseline of pixels has none
+        row["weights"] = weights
+        row["weights/licence"] = weights_licence(weights, first.get("weights/sha256", ""))
+    if recipe.baseline:
+        row["deterministic"] = recipe.seeds == 1
+        row["chosen"] = [
+            {n.removeprefix(CHOSEN): value for n, value in m.items() if n.startswith(CHOSEN)}
+            for m in metrics
+        ]
     row |= {name: stamps[0][name] for name in ("commit", "date", "machine", "torch")}
     for metric in [*REPORTED, *(name for name in first if name.startswith(PER_CLASS))]:
         values = [of_seed[metric] for of_seed in metrics if metric in of_seed]
@@ -177,16 +191,19 @@ def summarise(name: str, recipe: Recipe, folder: Path, key: str) -> dict[str, An
 
 
 def write(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], folder: Path) -> None:
-    """Prints the table and writes the three files, each whole or not at all."""
+    """Prints the table and writes the files, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "results.md", results_markdown(rows, about))
+    listed = [row for row in rows if not is_curve_recipe(row["name"])]
+    curves = learning_curves(rows)
+    write_text(folder / "results.md", results_markdown(listed, about, curves))
     results = json.dumps({"about": about, "rows": rows}, indent=2)
     write_text(folder / "results.json", results + "\n")
-    compared = [row for row in rows if not is_cost_recipe(row["name"])]
-    figure = results_figure(compared, learning_curve(rows), cost_points(rows))
-    save_figure(figure, folder / "results.png")
+    others = ("cost_", "few_")  # they have a panel and a figure of their own
+    compared = [row for row in listed if not row["name"].startswith(others)]
+    save_figure(results_figure(compared, cost_points(rows)), folder / "results.png")
+    save_figure(curves_figure(curves), folder / "images_per_class.png")
     print_results(rows)
-    print(f"written: {folder}/results.md, results.json and results.png")
+    print(f"written: {folder}/results.md, results.json, results.png and images_per_class.png")
 
 
 def _default_metrics(runs: Path, data: str, present: set[str]) -> dict[str, Any]:
@@ -199,7 +216,7 @@ def _default_metrics(runs: Path, data: str, present: set[str]) -> dict[str, Any]
     if checkpoints[0].is_file():
         metrics["near_duplicates"] = duplicate_metrics(checkpoints, data)
     if "plain" in present:
-        metrics["warnings"] = measure_warnings(runs, data, seeds)
+        metrics |= measure_warnings(runs, data, seeds)
         metrics["descriptions"] = DESCRIPTIONS
     return metrics
 

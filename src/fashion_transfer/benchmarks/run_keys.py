@@ -21,6 +21,13 @@ PACKAGES = ("data", "synthetic", "features", "models", "confidence", "evaluation
 
 LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "timm")
 
+TRAINING = ("commands/train", "commands/trainer", "commands/build", "ranks")
+"""What the numbers of a run depend on beside those packages."""
+
+BASELINE = ("benchmarks/baselines", "benchmarks/candidates")
+BASELINE_LIBRARIES = ("scikit-learn", "scikit-image")
+"""What the numbers of a baseline depend on, too."""
+
 SOURCE = Path(__file__).resolve().parents[1]
 
 
@@ -31,19 +38,25 @@ def run_key(recipe: Recipe, weights_sha256: str) -> str:
     """
     experiments = any(override.startswith("experiment=") for override in recipe.overrides)
     return _digest(
-        recipe.overrides,
+        (*recipe.program, *recipe.overrides),
         weights_sha256 if recipe.resnet else "",
         _configuration(experiments),
-        _source(("train", "build")),
-        _versions(),
+        _source((*TRAINING, *(BASELINE if recipe.baseline else ()))),
+        _versions((*LIBRARIES, *(BASELINE_LIBRARIES if recipe.baseline else ()))),
     )
 
 
-def evaluation_key(checkpoints: Sequence[Path]) -> str:
-    """Returns the key of an `evaluate.py` run: checkpoints, configuration, source, libraries."""
+def evaluation_key(checkpoints: Sequence[Path], *others: str) -> str:
+    """Returns the key of an `evaluate.py` run: checkpoints, configuration, source, libraries.
+
+    Args:
+        checkpoints: files.
+        *others: further things that it depends on.
+    """
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints]
-    source = _source(("evaluate", "inference", "build"))
-    return _digest(hashes, _configuration(experiments=False), source, _versions())
+    source = _source(("commands/evaluate", "commands/inference", "commands/build"))
+    configuration = _configuration(experiments=False)
+    return _digest(hashes, configuration, source, _versions(LIBRARIES), others)
 
 
 def _digest(*parts: Any) -> str:
@@ -66,9 +79,9 @@ def _contents(text: str) -> Any:
     return [package, yaml.safe_load(text)]
 
 
-def _source(commands: Iterable[str]) -> dict[str, str]:
+def _source(modules: Iterable[str]) -> dict[str, str]:
     files = [file for name in PACKAGES for file in sorted((SOURCE / name).rglob("*.py"))]
-    files += [SOURCE / "commands" / f"{name}.py" for name in commands]
+    files += [SOURCE / f"{name}.py" for name in modules]
     return {
         str(file.relative_to(SOURCE)): _code(file.read_text("utf-8"))
         for file in files
@@ -95,9 +108,9 @@ def _is_string(node: ast.AST) -> bool:
     )
 
 
-def _versions() -> dict[str, str]:
+def _versions(libraries: Iterable[str]) -> dict[str, str]:
     versions = {}
-    for name in LIBRARIES:
+    for name in libraries:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -16,7 +16,10 @@ from fashion_transfer.benchmarks.machine import (
     quoted,
 )
 from fashion_transfer.benchmarks.run_keys import evaluation_key
+from fashion_transfer.data.mnist import download_mnist, mnist_split
+from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import write_text
+from fashion_transfer.reporting.ood import is_in_ood_table
 
 DESCRIPTIONS = {
     "multi_item/trained/warned": "several items, layouts trained on: warned",
@@ -31,9 +34,12 @@ DESCRIPTIONS = {
     "test/selective_accuracy": "single test images: accuracy of those not warned",
     "test/ece": "single test images: expected calibration error",
     "test/ece_uncalibrated": "single test images: the same before calibration",
+    "test/augrc": "single test images: AUGRC",
+    "test/coverage_at_1_percent_risk": "single test images: coverage at 1 % risk",
+    "test/coverage_at_3_percent_risk": "single test images: coverage at 3 % risk",
     "out_of_distribution/warned": "out-of-distribution images: warned",
 }
-"""The metrics of `evaluate.py` that are reported, with what people read for them."""
+"""The metrics of `evaluate.py` in the table of warnings, with what people read for them."""
 
 EVALUATION = Path("evaluate")
 """Folder of the evaluation in that of the run."""
@@ -42,7 +48,8 @@ EVALUATION = Path("evaluate")
 def measure_warnings(runs: Path, data: str, seeds: int) -> dict[str, Any]:
     """Evaluates the default on every seed, with that seed's plain run as the reference rule.
 
-    An evaluation is not repeated while its checkpoints, configuration and source are the same.
+    An evaluation is not repeated while its checkpoints, configuration and source are the same. The
+    MNIST digits are downloaded where that is possible, and are left out otherwise.
 
     Args:
         runs: folder of the recipes' runs, `default` and `plain` among them.
@@ -50,11 +57,16 @@ def measure_warnings(runs: Path, data: str, seeds: int) -> dict[str, Any]:
         seeds: their number.
 
     Returns:
-        By name of the metric: `mean` over seeds, `runs`, and `reference` where there is one.
+        `warnings`, by name of the metric: `mean` over seeds, `runs`, and `reference` where there is
+        one; and `ood`, the means of the metrics in the table of `reporting.ood`.
 
     Raises:
         FashionTransferError: an evaluation failed.
     """
+    try:
+        download_mnist(Path(data) / "mnist")
+    except FashionTransferError as error:
+        log_progress(f"without MNIST: {error}")
     metrics = [_evaluate(runs, data, seed) for seed in range(seeds)]
     rows: dict[str, Any] = {}
     for name in DESCRIPTIONS:
@@ -63,13 +75,15 @@ def measure_warnings(runs: Path, data: str, seeds: int) -> dict[str, Any]:
         reference = f"reference/{name}"
         if all(reference in of_seed for of_seed in metrics):
             rows[name]["reference"] = statistics.mean(of_seed[reference] for of_seed in metrics)
-    return rows
+    common = [n for n in metrics[0] if is_in_ood_table(n) and all(n in m for m in metrics)]
+    ood = {name: statistics.mean(of_seed[name] for of_seed in metrics) for name in common}
+    return {"warnings": rows, "ood": ood}
 
 
 def _evaluate(runs: Path, data: str, seed: int) -> dict[str, Any]:
     run, plain = (runs / name / str(seed) for name in ("default", "plain"))
     folder = run / EVALUATION
-    stamp, key = folder / "stamp.json", evaluation_key((run / BEST, plain / BEST))
+    stamp, key = folder / "stamp.json", evaluation_key((run / BEST, plain / BEST), _mnist(data))
     if not (stamp.is_file() and json.loads(stamp.read_text())["key"] == key):
         log_progress(f"evaluate.py: default, seed {seed}")
         shutil.rmtree(folder, ignore_errors=True)
@@ -80,3 +94,9 @@ def _evaluate(runs: Path, data: str, seed: int) -> dict[str, Any]:
         write_text(stamp, json.dumps({"key": key} | conditions()))
     metrics: dict[str, Any] = json.loads((folder / METRICS).read_text())
     return metrics
+
+
+def _mnist(data: str) -> str:
+    """Fingerprint of the MNIST digits; empty where they are not there."""
+    digits = mnist_split(Path(data) / "mnist")
+    return "" if digits is None else str(digits.fingerprint)

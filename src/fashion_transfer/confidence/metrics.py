@@ -5,11 +5,13 @@ Confidence is the maximum of a row as it is; no row is rescaled. Everything is c
 on the CPU. Arguments of impossible values or shapes raise `ArgumentError`.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from fashion_transfer.confidence.checks import check_rows
+from fashion_transfer.confidence.checks import check_fraction, check_rows
 from fashion_transfer.errors import ArgumentError
 
 BINS = 15
@@ -17,6 +19,9 @@ BINS = 15
 
 ROUNDING = 1e-2
 """Tolerance of a probability, or of the sum of a row: half precision rounds by as much."""
+
+ROUNDING_OF_SUMS = 1e-12
+"""Tolerance of a fraction of images, which is a quotient of whole numbers but for rounding."""
 
 
 def ece(probabilities: Tensor, labels: Tensor) -> float:
@@ -143,6 +148,42 @@ def aurc(confidence: Tensor, correct: Tensor) -> float:
     return float(risk_coverage(confidence, correct)[1].mean())
 
 
+def augrc(confidence: Tensor, correct: Tensor) -> float:
+    """Returns the area under the generalised-risk–coverage curve, 0 to 0.5.
+
+    The generalised risk at a coverage is the fraction of all images that are accepted and wrong, so
+    the area is the mean risk of a silent failure, whatever the threshold; 0 is best. Traub et al.
+    2024, "Overcoming common flaws in the evaluation of selective classification systems", section
+    3; by trapezoids from coverage 0, for which their equation with accuracy and AUROC is exact.
+
+    Args:
+        confidence: (N,), any scale.
+        correct: bool, (N,).
+    """
+    coverage, risk = risk_coverage(confidence, correct)
+    generalised = coverage * risk
+    return float(generalised.mean() - generalised[-1] / (2 * len(risk)))
+
+
+def coverage_at_risk(confidence: Tensor, correct: Tensor, risk: float) -> float:
+    """Returns the highest coverage, 0 to 1, at which the risk is at most a given one.
+
+    Geifman & El-Yaniv 2017, as `risk_coverage`. Predictions of equal confidence are accepted
+    together or not at all; 0 where no threshold accepts any.
+
+    Args:
+        confidence: (N,), any scale.
+        correct: bool, (N,).
+        risk: maximum error rate of the accepted predictions, 0 to 1.
+    """
+    check_fraction("risk", risk)
+    coverage, risks = risk_coverage(confidence, correct)
+    ranked = confidence.detach().cpu().double().sort(descending=True).values
+    last = torch.cat([ranked[1:] != ranked[:-1], torch.tensor([True])])  # of its confidence
+    possible = coverage[last & (risks <= risk + ROUNDING_OF_SUMS)]
+    return float(possible.max()) if len(possible) else 0.0
+
+
 def selective_accuracy(correct: Tensor, accepted: Tensor) -> float:
     """Returns the accuracy of the accepted predictions; nan where none is accepted.
 
@@ -157,6 +198,29 @@ def selective_accuracy(correct: Tensor, accepted: Tensor) -> float:
             f"{correct.dtype} {tuple(correct.shape)}",
         )
     return float(correct.cpu()[accepted.cpu()].double().mean())
+
+
+def fpr_at_tpr(ood_scores: Tensor, id_scores: Tensor, tpr: float = 0.95) -> float:
+    """Returns the fraction of OOD images that pass for in-distribution ones at a given TPR.
+
+    The convention of OOD detection: in-distribution is positive, and the threshold is the lowest
+    score up to which at least that fraction of the in-distribution images lies (Liang et al. 2018,
+    "Enhancing the reliability of out-of-distribution image detection in neural networks",
+    section 4.3). 0 is best.
+
+    Args:
+        ood_scores: (P,), any scale, higher for images less like the training images.
+        id_scores: (N,), of in-distribution images.
+        tpr: fraction of the in-distribution images to accept, over 0, at most 1.
+
+    Raises:
+        ArgumentError: one of them is empty or has a nan, or the fraction is not possible.
+    """
+    check_fraction("tpr", tpr)
+    ood, within = _checked_scores(ood_scores=ood_scores, id_scores=id_scores)
+    needed = max(1, math.ceil(tpr * len(within) - ROUNDING_OF_SUMS * len(within)))
+    limit = within.sort().values[needed - 1]
+    return float((ood <= limit).double().mean())
 
 
 def auroc(positive_scores: Tensor, negative_scores: Tensor) -> float:
@@ -175,12 +239,8 @@ def auroc(positive_scores: Tensor, negative_scores: Tensor) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    sides = {"positive_scores": positive_scores, "negative_scores": negative_scores}
-    for name, side in sides.items():
-        if not side.numel() or side.isnan().any():
-            got = f"{side.numel()} with {int(side.isnan().sum())} nan"
-            raise ArgumentError(name, f"must be at least one score, none of them nan, got {got}")
-    scores = torch.cat([side.detach().flatten().cpu().double() for side in sides.values()])
+    sides = _checked_scores(positive_scores=positive_scores, negative_scores=negative_scores)
+    scores = torch.cat(sides)
     # Ranks stand in for the scores: scikit-learn refuses infinite ones.
     ranks = np.unique(scores.numpy(), return_inverse=True)[1]
     positive = np.arange(len(ranks)) < positive_scores.numel()
@@ -203,6 +263,15 @@ def _checked(probabilities: Tensor, labels: Tensor) -> Tensor:
     if (highest := float(rows.sum(1).max())) > 1 + ROUNDING:
         raise ArgumentError("probabilities", f"must sum to at most 1 in a row, got {highest:.4g}")
     return rows
+
+
+def _checked_scores(**sides: Tensor) -> list[Tensor]:
+    """Returns scores in float64, one-dimensional, on the CPU, if there are some and none is nan."""
+    for name, side in sides.items():
+        if not side.numel() or side.isnan().any():
+            got = f"{side.numel()} with {int(side.isnan().sum())} nan"
+            raise ArgumentError(name, f"must be at least one score, none of them nan, got {got}")
+    return [side.detach().flatten().cpu().double() for side in sides.values()]
 
 
 def _check_range(name: str, values: Tensor) -> None:

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +55,7 @@ def find_files(directory: Path | str, download: bool = True) -> Path:
     """
     directory = Path(directory)
     for candidate in (directory, SYSTEM_DIR):
-        if all(_locate(candidate, name) for name in MD5):
+        if all(locate(candidate, name) for name in MD5):
             return candidate
     if not download:
         raise FashionTransferError(
@@ -80,8 +80,13 @@ def load_pair(directory: Path | str, train: bool, check_md5: bool = True) -> Idx
     """
     directory = Path(directory)
     prefix = "train" if train else "t10k"
-    images, md5 = _read_idx(directory, f"{prefix}-images-idx3-ubyte", 3, check_md5)
-    labels, _ = _read_idx(directory, f"{prefix}-labels-idx1-ubyte", 1, check_md5)
+    (images, md5), (labels, _) = (
+        read_idx(_existing(directory, name), dimensions, MD5[name] if check_md5 else None)
+        for name, dimensions in (
+            (f"{prefix}-images-idx3-ubyte", 3),
+            (f"{prefix}-labels-idx1-ubyte", 1),
+        )
+    )
     if len(images) != len(labels):
         raise FashionTransferError(
             f"{directory}: {len(images)} {prefix} images but {len(labels)} labels: the two files "
@@ -90,20 +95,39 @@ def load_pair(directory: Path | str, train: bool, check_md5: bool = True) -> Idx
     return IdxPair(images, labels.astype(np.int64), md5)
 
 
-def _locate(directory: Path, name: str) -> Path | None:
+def locate(directory: Path, name: str) -> Path | None:
+    """The raw or the `.gz` file of a name in a folder; None where neither is."""
     for path in (directory / name, directory / f"{name}.gz"):
         if path.is_file():
             return path
     return None
 
 
-def _read_idx(
-    directory: Path, name: str, dimensions: int, check_md5: bool
-) -> tuple[np.ndarray, str]:
-    path = _locate(directory, name)
+def _existing(directory: Path, name: str) -> Path:
+    path = locate(directory, name)
     if path is None:
         raise FashionTransferError(f"{directory / name} (or .gz) is missing: run `make data`")
-    remedy = "delete it and run `make data`, or put a fresh copy there"
+    return path
+
+
+def read_idx(
+    path: Path, dimensions: int, expected_md5: str | None = None, source: str = "run `make data`"
+) -> tuple[np.ndarray, str]:
+    """Reads an IDX file of unsigned bytes, raw or `.gz`.
+
+    Args:
+        path: of the file.
+        dimensions: of the array in it.
+        expected_md5: of its uncompressed content; None: any.
+        source: what gets the file anew, for errors.
+
+    Returns:
+        The array, uint8, and the MD5 of the uncompressed content.
+
+    Raises:
+        FashionTransferError: the file is damaged, truncated, or not the expected one.
+    """
+    remedy = f"delete it and {source}, or put a fresh copy there"
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
@@ -111,10 +135,10 @@ def _read_idx(
     except (OSError, EOFError, zlib.error) as error:
         raise FashionTransferError(f"{path} is damaged ({error}): {remedy}") from error
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if check_md5 and md5 != MD5[name]:
+    if expected_md5 not in (None, md5):
         raise FashionTransferError(
-            f"{path} is not the official file (MD5 of its content is {md5}, expected {MD5[name]}): "
-            f"{remedy}"
+            f"{path} is not the official file (MD5 of its content is {md5}, expected "
+            f"{expected_md5}): {remedy}"
         )
     # IDX: two zero bytes, 8 (unsigned bytes), the number of dimensions, each as a big-endian int32.
     header = 4 + 4 * dimensions
@@ -130,14 +154,23 @@ def _download_missing(directory: Path) -> None:
     # Imported here: most runs find the files and do not need torchvision.
     from torchvision.datasets import FashionMNIST
 
-    with _lock(directory):  # two runs that start at once: the second one waits
+    with download_lock(directory):  # two runs that start at once: the second one waits
         for name, md5 in FashionMNIST.resources:
-            if not _locate(directory, name.removesuffix(".gz")):
-                _download(directory, name, md5, FashionMNIST.mirrors)
+            if not locate(directory, name.removesuffix(".gz")):
+                remedy = (
+                    f"put {', '.join(MD5)} (raw or .gz) into {directory}, or install Debian's "
+                    "package dataset-fashion-mnist"
+                )
+                download_from(FashionMNIST.mirrors, directory / name, md5, remedy)
 
 
 @contextmanager
-def _lock(directory: Path) -> Iterator[None]:
+def download_lock(directory: Path) -> Iterator[None]:
+    """Creates a folder and holds its lock, for a download into it.
+
+    Raises:
+        FashionTransferError: the folder cannot be written.
+    """
     lock = FileLock(directory / ".lock")
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -152,16 +185,24 @@ def _lock(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def _download(directory: Path, name: str, md5: str, mirrors: list[str]) -> None:
+def download_from(mirrors: Sequence[str], path: Path, md5: str, remedy: str) -> None:
+    """Downloads a file from the first mirror that has it.
+
+    Args:
+        mirrors: addresses of folders, with a slash at the end.
+        path: of the file to write, with the name it has there.
+        md5: of the file as it is there.
+        remedy: what to do where none has it, for the error.
+
+    Raises:
+        FashionTransferError: no mirror has it.
+    """
     failures = []
     for mirror in mirrors:
         try:
-            log.info("downloading %s%s", mirror, name)
-            download(f"{mirror}{name}", directory / name, f"md5:{md5}")
+            log.info("downloading %s%s", mirror, path.name)
+            download(f"{mirror}{path.name}", path, f"md5:{md5}")
             return
         except FashionTransferError as error:
             failures.append(str(error))
-    raise FashionTransferError(
-        f"{'; '.join(failures)}: put {', '.join(MD5)} (raw or .gz) into {directory}, or install "
-        "Debian's package dataset-fashion-mnist"
-    )
+    raise FashionTransferError(f"{'; '.join(failures)}: {remedy}")

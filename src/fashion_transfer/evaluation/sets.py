@@ -1,8 +1,9 @@
 """The sets of images that warnings are measured on, all from the test split."""
 
 import logging
+from dataclasses import replace
 
-from fashion_transfer.data import ClassificationDataModule, ImageDataset
+from fashion_transfer.data import ClassificationDataModule, ImageDataset, Split
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.synthetic import FAMILIES, OUT_OF_DISTRIBUTION, TooFewImagesError
 
@@ -10,11 +11,14 @@ TEST = "test"
 MULTI_ITEM, CONTROL, OOD = "multi_item", "control", "out_of_distribution"
 """First parts of the names of synthetic sets; the second is a layout or an OOD set."""
 
+MNIST = f"{OOD}/mnist"
+"""The one OOD set of files that not every machine has."""
+
 log = logging.getLogger(__name__)
 
 
 def evaluation_sets(
-    datamodule: ClassificationDataModule, images_per_set: int
+    datamodule: ClassificationDataModule, images_per_set: int, mnist: Split | None = None
 ) -> dict[str, ImageDataset]:
     """The evaluation sets of a data set, by name; features are computed where they are missing.
 
@@ -27,6 +31,7 @@ def evaluation_sets(
         datamodule: after `setup("test")`.
         images_per_set: size of each synthetic set, at most that of the test split; 0: only the
             latter.
+        mnist: the MNIST digits, one more OOD set; None: without it.
 
     Raises:
         ArgumentError: the size is not possible.
@@ -61,4 +66,8 @@ def evaluation_sets(
     for name in OUT_OF_DISTRIBUTION:
         images = family.ood(name, split, size)
         sets[f"{OOD}/{name}"] = datamodule.make_dataset(images)
+    if mnist is not None:
+        rows = slice(min(size, len(mnist)))
+        chosen = replace(mnist, labels=mnist.labels[rows], rows=mnist.rows[rows])
+        sets[MNIST] = datamodule.make_dataset(chosen)
     return sets

@@ -4,11 +4,12 @@ import statistics
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from fashion_transfer.confidence import metrics
 from fashion_transfer.confidence.decision import MULTI_ITEM as MULTI_ITEM_REASON
 from fashion_transfer.evaluation.inference import Evaluated
-from fashion_transfer.evaluation.sets import CONTROL, MULTI_ITEM, OOD, TEST
+from fashion_transfer.evaluation.sets import CONTROL, MNIST, MULTI_ITEM, OOD, TEST
 from fashion_transfer.models import Classifier, single_item_metrics
 from fashion_transfer.synthetic import FAMILIES
 
@@ -40,14 +41,17 @@ def summarise(classifier: Classifier, evaluated: Mapping[str, Evaluated]) -> dic
         classifier.threshold,
     )
     summary = {f"test/{name}": value for name, value in test.items()}
-    return summary | warning_metrics(evaluated)
+    scores = {name: of_set.outputs.ood_score for name, of_set in evaluated.items()}
+    return summary | warning_metrics(evaluated) | ood_metrics(scores)
 
 
 def warning_metrics(evaluated: Mapping[str, Evaluated]) -> dict[str, float]:
     """Metrics of the warnings on synthetic sets, by name; empty if there are none.
 
-    Means over sets give each layout the same weight. `<set>/warned` is the fraction of its images
-    with a warning.
+    Means over sets give each layout the same weight; that over OOD sets leaves out those that not
+    every machine has. `<set>/warned` is the fraction of its images with a warning. OOD sets have
+    the metrics of `ood_metrics` by confidence, too, named `<metric>_by_confidence`: the baseline of
+    Hendrycks & Gimpel 2017.
     """
     names = {prefix: [n for n in evaluated if n.startswith(f"{prefix}/")] for prefix in PREFIXES}
     if not all(names.values()):
@@ -67,6 +71,8 @@ def warning_metrics(evaluated: Mapping[str, Evaluated]) -> dict[str, float]:
         summary[f"{MULTI_ITEM}/{WORN}/reason_multi_item"] = statistics.mean(
             evaluated[name].warned(MULTI_ITEM_REASON) for name in worn
         )
+    doubts = {name: 1 - of_set.confidence for name, of_set in evaluated.items()}
+    summary |= {f"{name}_by_confidence": value for name, value in ood_metrics(doubts).items()}
     control_rate = statistics.mean(warned[name] for name in names[CONTROL])
     return summary | {
         "multi_item/reason_multi_item": statistics.mean(
@@ -82,5 +88,25 @@ def warning_metrics(evaluated: Mapping[str, Evaluated]) -> dict[str, float]:
             (of_set.probabilities.argmax(dim=1) == of_set.labels).double().mean().item()
             for of_set in controls
         ),
-        "out_of_distribution/warned": statistics.mean(warned[name] for name in names[OOD]),
+        "out_of_distribution/warned": statistics.mean(
+            warned[name] for name in names[OOD] if name != MNIST
+        ),
     }
+
+
+def ood_metrics(scores: Mapping[str, Tensor]) -> dict[str, float]:
+    """How well scores tell each OOD set from the test images, by name.
+
+    `<set>/auroc` is the area under the ROC curve; `<set>/fpr95` the fraction of the set's images
+    that pass where 95 % of the test images do.
+
+    Args:
+        scores: by the name of the evaluation set: float, (N,), higher for images less like the
+            training images. The warning compares the OOD score with its limit.
+    """
+    summary = {}
+    for name, of_set in scores.items():
+        if name.startswith(f"{OOD}/"):
+            summary[f"{name}/auroc"] = metrics.auroc(of_set, scores[TEST])
+            summary[f"{name}/fpr95"] = metrics.fpr_at_tpr(of_set, scores[TEST])
+    return summary

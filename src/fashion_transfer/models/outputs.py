@@ -118,8 +118,8 @@ def _macro_accuracy(m: Measured) -> Tensor:
     return _mean_of_classes(_accuracy(m, "none"), _image_counts(m))
 
 
-def _aurc(m: Measured) -> float:
-    return metrics.aurc(*metrics.confidence_and_correct(m.probabilities, m.labels))
+def _confidence_and_correct(m: Measured) -> tuple[Tensor, Tensor]:
+    return metrics.confidence_and_correct(m.probabilities, m.labels)
 
 
 METRICS: dict[str, Callable[[Measured], Tensor | float]] = {
@@ -133,7 +133,14 @@ METRICS: dict[str, Callable[[Measured], Tensor | float]] = {
     "adaptive_ece_uncalibrated": lambda m: metrics.adaptive_ece(m.uncalibrated, m.labels),
     "nll_uncalibrated": lambda m: metrics.nll(m.uncalibrated, m.labels),
     "brier_uncalibrated": lambda m: metrics.brier(m.uncalibrated, m.labels),
-    "aurc": _aurc,
+    "aurc": lambda m: metrics.aurc(*_confidence_and_correct(m)),
+    "augrc": lambda m: metrics.augrc(*_confidence_and_correct(m)),
+    "coverage_at_1_percent_risk": lambda m: metrics.coverage_at_risk(
+        *_confidence_and_correct(m), risk=0.01
+    ),
+    "coverage_at_3_percent_risk": lambda m: metrics.coverage_at_risk(
+        *_confidence_and_correct(m), risk=0.03
+    ),
     "warned": lambda m: 1 - m.accepted.double().mean(),
 }
 """Every test metric that is one number, by name; a new one is one line here."""

@@ -3,10 +3,12 @@
 A row is a mapping that can be written as JSON:
 
 - `title`, `command`, `seeds` (their number);
-- `test/accuracy`, `test/macro_accuracy`, `test/ece` and `test/accuracy/<class>` for every class:
-  each a mapping with `mean` and `spread` (standard deviation) over the seeds, as fractions;
+- `test/accuracy`, `test/macro_accuracy`, `test/ece` (optional) and `test/accuracy/<class>` for
+  every class: each a mapping with `mean` and `spread` (standard deviation) over the seeds, as
+  fractions;
 - `seconds`: of each seed's run, the first one first;
-- `weights`: name of the backbone's weights;
+- `weights`, optional: name of the backbone's weights;
+- `deterministic`, optional: whether a seed changes nothing, so that one run is all there is;
 - `commit`, optional: that it was measured at.
 """
 
@@ -18,6 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.reporting.learning_curves import Curves, curves_markdown
+from fashion_transfer.reporting.ood import ood_markdown
 from fashion_transfer.reporting.plotting import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
 from fashion_transfer.reporting.tables import markdown_table
 
@@ -28,6 +32,21 @@ Row: TypeAlias = Mapping[str, Any]
 
 HEADINGS = ("accuracy", "macro", "worst class", "ECE", "first run, s", "next, s")
 ERROR_BARS: dict[str, Any] = {"marker": "o", "linestyle": "none", "capsize": 3, "color": GREEN}
+
+
+CURVES_TEXT = """\
+Test accuracy in per cent over the number of training images per class. Up to 50 they are drawn by
+the seed (`data.selection=random`; mean ± standard deviation over 5 seeds), from 100 on they are the
+first ones. Whatever is chosen (epoch, temperature, hyperparameters) is chosen on the same 1,000
+validation images, also where there are fewer training images, and test images choose nothing. The
+baselines see no composites, and are trained on the training images alone. To repeat a cell, add
+`data.images_per_class=N` (up to 50 with `data.selection=random seed=0`) to its row's command."""
+
+OOD_TEXT = """\
+Out-of-distribution sets against the 10,000 test images. AUROC: the probability that an image of the
+set has the higher OOD score, the score whose limit the warning has. FPR95: the fraction of the set
+that passes where 95 % of the test images do. MSP: the same by 1 − the maximum class probability,
+ref. by that of the reference rule. Warned: the fraction with a warning at the default threshold."""
 
 
 class CostPoint(NamedTuple):
@@ -56,7 +75,9 @@ def print_results(rows: Sequence[Row]) -> None:
     Console().print(table)
 
 
-def results_markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+def results_markdown(
+    rows: Sequence[Row], about: Mapping[str, Any], curves: Curves | None = None
+) -> str:
     """Returns the table of `print_results` in Markdown, with commands and measurement conditions.
 
     Args:
@@ -64,15 +85,18 @@ def results_markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         about: `commit`; `torch` (version); `machine` with `cores`; `weights` with `name`, `sha256`
             and, where it is known, `licence`. Optional: `near_duplicates` with `correlation`,
             `test_images`, `accuracy`, `accuracy_without`; `warnings` and `descriptions`, the
-            arguments of `warning_summary`.
+            arguments of `warning_summary`; `ood`, that of `ood.ood_markdown`.
+        curves: accuracy over images per class.
     """
     header = ("recipe", *HEADINGS, "command")
-    body = [(_title(row), *_cells(row), f"`{row['command']}`") for row in rows]
+    seeds = _seeds(rows)
+    body = [(_title(row, seeds), *_cells(row), f"`{row['command']}`") for row in rows]
     paragraphs = [
-        f"Accuracy on the test images: mean ± standard deviation over {_seeds(rows)}. Macro is the "
-        "mean over classes, worst class the class with the lowest accuracy, ECE the expected "
-        "calibration error (15 bins). The first run's seconds include computing the features that "
-        "are not in the store yet; next is the median of the runs with the other seeds.",
+        f"Accuracy on the test images: mean ± standard deviation over {_count(seeds)}, if no other "
+        "number is named. Macro is the mean over classes, worst class the class with the lowest "
+        "accuracy, ECE the expected calibration error (15 bins). The first run's seconds include "
+        "computing the features that are not in the store yet; next is the median of the runs with "
+        "the other seeds.",
         f"{_weights(rows, about)} torch {about['torch']}, {about['machine']['cores']} cores, "
         f"commit `{about['commit'][:12]}`.",
     ]
@@ -85,8 +109,12 @@ def results_markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
             f"default is {duplicates['accuracy']:.2%} with them and "
             f"{duplicates['accuracy_without']:.2%} without."
         )
+    if curves:
+        paragraphs += [CURVES_TEXT, curves_markdown(curves).rstrip()]
     if about.get("warnings"):
         paragraphs.append(warning_summary(about["warnings"], about["descriptions"]).rstrip())
+    if about.get("ood"):
+        paragraphs += [OOD_TEXT, ood_markdown(about["ood"]).rstrip()]
     table = markdown_table(header, body, (0, len(header) - 1))
     return "\n".join((table, "\n\n".join(paragraphs), ""))
 
@@ -111,13 +139,14 @@ def readme_section(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
     The arguments are those of `results_markdown`.
     """
     header = ("recipe", "accuracy", "ECE", "seconds, first / next run", "command")
+    seeds = _seeds(rows)
     body = []
     for row in rows:
         accuracy, _, _, error, first, later = _cells(row)
         seconds = f"{first} / {later}" if later else first
-        body.append((_title(row), accuracy, error, seconds, f"`{row['command']}`"))
+        body.append((_title(row, seeds), accuracy, error, seconds, f"`{row['command']}`"))
     note = (
-        f"Test accuracy, mean ± standard deviation over {_seeds(rows)}. The first run of a row "
+        f"Test accuracy, mean ± standard deviation over {_count(seeds)}. The first run of a row "
         "computes only the features that no row before it needed, so it can be as fast as the "
         f"next. {_weights(rows, about)}"
     )
@@ -145,42 +174,25 @@ def replace_between_markers(text: str, name: str, content: str) -> str:
     return f"{before}{begin}\n\n{content.strip()}\n\n{end}{after}"
 
 
-def results_figure(
-    rows: Sequence[Row], learning_curve: Mapping[int, Row], costs: Sequence[CostPoint] = ()
-) -> "Figure":
-    """Draws accuracy by recipe, over training images per class, and over cost.
-
-    The second and third panel are left out where there is nothing to draw in them.
+def results_figure(rows: Sequence[Row], costs: Sequence[CostPoint] = ()) -> "Figure":
+    """Draws accuracy by recipe and, where there are points for it, over cost.
 
     Args:
         rows: the recipes to compare, with error bars of one standard deviation.
-        learning_curve: by number of training images per class: the row of that recipe.
-        costs: the points of the third panel.
+        costs: the points of the second panel.
     """
-    widths = [1.5] + [1.0] * (bool(learning_curve) + bool(costs))
+    widths = [1.5] + [1.0] * bool(costs)
     figure = new_figure(3.7 * sum(widths), max(4.6, 0.9 + 0.26 * len(rows)))
-    panels = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
-    recipes, *others = panels
-    recipes.errorbar(_means(rows), range(len(rows)), xerr=_spreads(rows), **ERROR_BARS)
+    recipes, *others = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    means = [100 * row["test/accuracy"]["mean"] for row in rows]
+    spreads = [100 * row["test/accuracy"]["spread"] for row in rows]
+    recipes.errorbar(means, range(len(rows)), xerr=spreads, **ERROR_BARS)
     recipes.set_yticks(range(len(rows)), [row["title"] for row in rows])
     recipes.invert_yaxis()
     recipes.set_xlabel("test accuracy, %")
     recipes.grid(axis="x", alpha=0.3)
     for axis in others:
-        axis.set_xscale("log")
-        axis.set_ylabel("test accuracy, %")
-        axis.grid(alpha=0.3)
-    if learning_curve:
-        counts = sorted(learning_curve)
-        curve = [learning_curve[count] for count in counts]
-        axis = others[0]
-        style = ERROR_BARS | {"linestyle": "-"}
-        axis.errorbar(counts, _means(curve), yerr=_spreads(curve), **style)
-        axis.set_xticks(counts, [f"{count:,}" for count in counts])
-        axis.minorticks_off()
-        axis.set_xlabel("training images per class")
-    if costs:
-        _draw_costs(others[-1], costs)
+        _draw_costs(axis, costs)
     return figure
 
 
@@ -194,25 +206,29 @@ def _draw_costs(axis: Any, costs: Sequence[CostPoint]) -> None:
             if point.series == series
         )
         axis.plot(*zip(*points, strict=True), marker, color=color, label=series)
+    axis.set_xscale("log")
+    axis.set_ylabel("test accuracy, %")
+    axis.grid(alpha=0.3)
     axis.legend()
     axis.set_xlabel("cost, backbone passes\nat the default image size")
 
 
-def _means(rows: Sequence[Row]) -> list[float]:
-    return [100 * row["test/accuracy"]["mean"] for row in rows]
+def _seeds(rows: Sequence[Row]) -> int:
+    """The number of seeds that most rows have, of those with more than one if there are such."""
+    counts: list[int] = [row["seeds"] for row in rows if row["seeds"] > 1]
+    return statistics.mode(counts or [1])
 
 
-def _spreads(rows: Sequence[Row]) -> list[float]:
-    return [100 * row["test/accuracy"]["spread"] for row in rows]
+def _count(seeds: int) -> str:
+    return "1 seed" if seeds == 1 else f"{seeds} seeds"
 
 
-def _seeds(rows: Sequence[Row]) -> str:
-    count = max((row["seeds"] for row in rows), default=0)
-    return "1 seed" if count == 1 else f"{count} seeds"
-
-
-def _title(row: Row) -> str:
-    return f"{row['title']} (1 seed)" if row["seeds"] == 1 else str(row["title"])
+def _title(row: Row, seeds: int) -> str:
+    """A row's title, with its number of seeds if that is not the usual one."""
+    if row.get("deterministic"):
+        return f"{row['title']} (deterministic)"
+    unusual = row["seeds"] == 1 or row["seeds"] != seeds
+    return f"{row['title']} ({_count(row['seeds'])})" if unusual else str(row["title"])
 
 
 def _cells(row: Row) -> list[str]:
@@ -224,7 +240,7 @@ def _cells(row: Row) -> list[str]:
         f"{100 * accuracy['mean']:.2f}{spread} %",
         f"{100 * row['test/macro_accuracy']['mean']:.1f} %",
         _worst_class(row),
-        f"{row['test/ece']['mean']:.3f}",
+        f"{row['test/ece']['mean']:.3f}" if "test/ece" in row else "–",
         f"{first:.0f}",
         f"{statistics.median(later):.0f}" if later else "",
     ]
@@ -240,9 +256,10 @@ def _worst_class(row: Row) -> str:
 
 
 def _metric_cell(metric: str, value: float) -> str:
-    """Rates in per cent; calibration error and AUROC are not rates."""
+    """Rates in per cent; calibration errors and areas under curves are not rates."""
     last = metric.rpartition("/")[2]
-    return f"{value:.4f}" if "ece" in last or "auroc" in last else f"{100 * value:.1f} %"
+    plain = any(name in last for name in ("ece", "auroc", "augrc"))
+    return f"{value:.4f}" if plain else f"{100 * value:.1f} %"
 
 
 def _other_commits(rows: Sequence[Row], commit: str) -> str:

@@ -138,11 +138,13 @@ def check_labels(labels: np.ndarray, layout: str) -> None:
         TooFewImagesError: there are not.
     """
     counts, items = np.unique(labels, return_counts=True)[1], len(LAYOUTS[layout].cells)
-    classes = items if LAYOUTS[layout].classes == "different" else 1
-    if len(counts) < classes or min(counts) < items:
+    different = LAYOUTS[layout].classes == "different"
+    classes, of_class = (items, 1) if different else (1, items)
+    if len(counts) < classes or min(counts) < of_class:
         raise TooFewImagesError(
-            f"layout {layout!r} needs classes with at least {items} images each, {classes} or more "
-            f"of them, got {len(counts)} with {counts.tolist()!s:.60} images: give more images"
+            f"layout {layout!r} needs {classes} or more classes with at least {of_class} "
+            f"image{'s' * (of_class > 1)} each, got {len(counts)} with {counts.tolist()!s:.60} "
+            "images: give more images"
         )
 
 

@@ -1,0 +1,71 @@
+"""The MNIST digits, 10,000 test images: out-of-distribution for whoever was trained on clothing.
+
+LeCun et al. 1998, "Gradient-based learning applied to document recognition". One file of them is
+needed; `python -m fashion_transfer.data.mnist [DIR]` downloads it from torchvision's mirrors.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from fashion_transfer.data.batch import Split
+from fashion_transfer.data.idx_files import download_from, download_lock, locate, read_idx
+from fashion_transfer.errors import FashionTransferError
+
+FILE = "t10k-images-idx3-ubyte"
+MD5 = "2646ac647ad5339dbf082846283269ea"
+"""Name of the file, and the MD5 of its uncompressed content."""
+
+
+def mnist_split(directory: Path | str, check_md5: bool = True) -> Split | None:
+    """Returns the test digits, grey, 28 x 28, all with the label -1; None without the file.
+
+    They are in a random order that never changes: the first half of the file has the clearer ones.
+
+    Args:
+        directory: a folder that may hold the file, raw or `.gz`.
+        check_md5: refuse a file whose content is not the official one.
+
+    Raises:
+        FashionTransferError: the file is damaged, truncated, or not the official one.
+    """
+    path = locate(Path(directory), FILE)
+    if path is None:
+        return None
+    images, md5 = read_idx(path, 3, MD5 if check_md5 else None, source=_command(directory))
+    rows = np.random.default_rng(0).permutation(len(images))
+    return Split("MNIST digits", images[:, None], np.full(len(images), -1), md5, rows)
+
+
+def download_mnist(directory: Path | str) -> None:
+    """Downloads the file, unless it is there.
+
+    Raises:
+        FashionTransferError: it is not there and could not be downloaded.
+    """
+    # Imported here: most runs find the file, or go without it, and do not need torchvision.
+    from torchvision.datasets import MNIST
+
+    directory = Path(directory)
+    if locate(directory, FILE):
+        return
+    name = f"{FILE}.gz"
+    with download_lock(directory):
+        remedy = f"put {FILE} (raw or .gz) into {directory}"
+        download_from(MNIST.mirrors, directory / name, dict(MNIST.resources)[name], remedy)
+
+
+def _command(directory: Path | str) -> str:
+    return f"run `python -m fashion_transfer.data.mnist {directory}`"
+
+
+if __name__ == "__main__":
+    folder = sys.argv[1] if len(sys.argv) > 1 else "data/mnist"
+    try:
+        download_mnist(folder)
+        digits = mnist_split(folder)
+    except FashionTransferError as error:
+        sys.exit(f"error: {error}")
+    assert digits is not None
+    print(f"MNIST in {folder}: {len(digits)} test images")
