@@ -36,6 +36,9 @@ class PixelExtractor:
     def __init__(self):
         self.calls = []
 
+    def check_space(self, requests):
+        assert not {request.title for request in requests} & set(self.titles)
+
     def __call__(self, key, source_size, rows, inputs, title):
         self.calls.append({"key": key, "size": source_size, "rows": rows, "title": title})
         return PixelTable(rows, inputs(rows, torch.device("cpu")).flatten(1))

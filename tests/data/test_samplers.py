@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fashion_transfer.data.samplers import ViewSampler
+from fashion_transfer.data.samplers import ShardSampler, ViewSampler, share_of
 
 # Epochs 0 and 1 of six images, as the first version drew them: others would change every run.
 ORDERS = [[3, 2, 5, 4, 0, 1], [1, 4, 3, 0, 2, 5]]
@@ -67,3 +67,55 @@ def test_cached_views_are_drawn_evenly():
 def test_fresh_views_are_those_of_no_other_epoch():
     for epoch in (0, 1, 7):
         assert {view for _, view in drawn(views=None, epoch=epoch)} == {epoch + 1}
+
+
+# Several ranks
+
+
+def shares(size, ranks, batch_size, views=3, epoch=0) -> list[list[list[tuple[int, int]]]]:
+    """What each rank gets, batch by batch."""
+    per_rank = []
+    for rank in range(ranks):
+        sampler = ViewSampler(size, views, 0, batch_size, rank, ranks)
+        sampler.set_epoch(epoch)
+        items, own = list(sampler), batch_size // ranks
+        assert len(items) == len(sampler)
+        per_rank.append([items[start : start + own] for start in range(0, len(items), own)])
+    return per_rank
+
+
+@pytest.mark.parametrize("size", [12, 13, 15, 18, 50])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_each_step_of_the_ranks_has_the_images_of_one_process(size, ranks):
+    order = drawn(size, epoch=1)
+    per_rank = shares(size, ranks, 6, epoch=1)
+    steps = range(0, size, 6)
+    assert {len(batches) for batches in per_rank} == {len(steps)}
+    for step, start in enumerate(steps):
+        counted = []
+        for rank in range(ranks):
+            sampler = ViewSampler(size, 3, 0, 6, rank, ranks)
+            count, total = sampler.share(step)
+            assert total == len(order[start : start + 6])
+            counted += per_rank[rank][step][:count]
+        assert sorted(counted) == sorted(order[start : start + 6])
+
+
+def test_a_rank_without_images_in_the_last_batch_gets_one_that_does_not_count():
+    first, second = shares(13, 2, 6)
+    assert first[-1] == second[-1] == drawn(13)[-1:]
+    assert ViewSampler(13, 3, 0, 6, 0, 2).share(2) == (1, 1)
+    assert ViewSampler(13, 3, 0, 6, 1, 2).share(2) == (0, 1)
+
+
+def test_shards_have_every_position_once_and_in_order():
+    for size in (2, 3, 10, 11):
+        for ranks in (1, 2, 3):
+            parts = [list(ShardSampler(size, rank, ranks)) for rank in range(ranks)]
+            assert [position for part in parts for position in part] == list(range(size))
+            assert [len(ShardSampler(size, r, ranks)) for r in range(ranks)] == [*map(len, parts)]
+            assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_share_of_a_loader_without_ranks_is_the_batch():
+    assert share_of(None, 7, 0) == (7, 7)

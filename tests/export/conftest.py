@@ -22,7 +22,7 @@ def _randomise(classifier: Classifier) -> Classifier:
     if classifier.standardise is not None:
         generator = torch.Generator().manual_seed(1)
         features = torch.rand(64, classifier.backbone.feature_dim, generator=generator)
-        classifier.standardise.fit(features)
+        classifier.standardise.fit([features])
     classifier.calibrator.temperature.fill_(0.3)
     classifier.calibrator.ood_limit.fill_(1.2)
     return classifier.eval()

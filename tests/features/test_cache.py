@@ -1,6 +1,10 @@
 """The command behind `make cache`: lists cached features, and removes those it is given."""
 
+import gc
 import json
+import os
+import time
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import torch
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features.cache import main
 from fashion_transfer.features.store import kernel_dir
+from fashion_transfer.features.usage import last_used
 from fashion_transfer.files import default_cache_dir
 
 
@@ -48,6 +53,7 @@ def test_cache_lists_each_key_with_its_content(store, backbone, capsys):
             "32 px",
             str(view),
             "layer1 layer2 layer3 layer4",
+            cells[7],
             "3",
             cells[-1],
         ]
@@ -79,7 +85,7 @@ def test_cache_lists_features_by_content(backbone, capsys):
     (line,) = [line for line in capsys.readouterr().out.splitlines() if folder.name in line]
     cells = [cell.strip() for cell in line.split("│")[1:-1]]
     assert cells[3] == "photo/1 by content"
-    assert cells[7] == "2"
+    assert cells[8] == "2"
     main(["--remove", folder.name])
     assert store.entries() == []
 
@@ -132,3 +138,73 @@ def test_remove_of_an_unknown_key_deletes_nothing(store):
     with pytest.raises(SystemExit, match="^error: --remove 0000"):
         main(["--remove", first, "0000"])
     assert len(store.entries()) == 2
+
+
+# Limits
+
+
+@pytest.fixture
+def used(store):
+    """The two folders of `store`: the one used ten days ago, and the one used an hour ago."""
+    gc.collect()  # tables that tests left to it
+    folders = sorted(folder for folder, _, _ in store.entries())
+    for folder, age in zip(folders, (10 * 86_400, 3600), strict=True):
+        seconds = time.time() - age
+        os.utime(folder / "key.json", (seconds, seconds))
+    return folders
+
+
+def left(store) -> list:
+    return [folder for folder, _, _ in store.entries()]
+
+
+def test_what_was_not_used_for_long_is_removed(store, used, capsys):
+    main(["--older-than", "30d"])
+    assert sorted(left(store)) == used
+    main(["--older-than", "9d"])
+    assert left(store) == [used[1]]
+    assert f"removed {used[0]}" in capsys.readouterr().out
+    main(["--older-than", "0.5h"])
+    assert left(store) == []
+
+
+def test_what_was_used_last_stays_within_a_size(store, used):
+    total = sum(size for _, _, size in store.entries())
+    main(["--max-size", f"{total / 1e6 + 0.001}MB"])
+    assert sorted(left(store)) == used
+    main(["--max-size", f"{total / 1e6 - 0.001}MB"])
+    assert left(store) == [used[1]]
+
+
+def test_dry_run_removes_nothing(store, used, capsys):
+    main(["--older-than", "9d", "--dry-run"])
+    main(["--remove", used[1].name, "--dry-run"])
+    assert sorted(left(store)) == used
+    output = capsys.readouterr().out
+    assert [f"would remove {folder}" in output for folder in used] == [True, True]
+
+
+def test_folders_in_use_stay(store, used, capsys):
+    table = store.open(json.loads((used[0] / "key.json").read_text()), {"layer4": 512}, 10)
+    main(["--max-size", "0MB"])
+    assert left(store) == [used[0]]
+    assert f"{used[0]} is in use by a run and stays" in capsys.readouterr().out
+    del table
+    main(["--max-size", "0MB"])
+    assert left(store) == []
+
+
+def test_using_a_folder_notes_the_time(store, used, capsys):
+    before = last_used(used[0])
+    store.open(json.loads((used[0] / "key.json").read_text()), {"layer4": 512}, 10)
+    assert last_used(used[0]) > before + 86_400
+    main([])
+    assert datetime.now().strftime("%Y-%m-%d") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--older-than", "--max-size"])
+@pytest.mark.parametrize("value", ["30", "d", "-1d", "30 parsecs", ""])
+def test_limit_without_a_unit_is_an_error(store, option, value):
+    with pytest.raises(SystemExit, match=f"^error: {option} {value}"):
+        main([f"{option}={value}"])
+    assert len(left(store)) == 2

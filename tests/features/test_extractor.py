@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -323,12 +324,45 @@ def test_truncated_file_is_computed_again(store):
 
 
 def test_run_over_the_limit_of_bytes_is_an_error(store, monkeypatch):
-    monkeypatch.setattr(module, "MAX_BYTES", 2 * 3 * 250)
+    # A pass gives two nodes of 2 and 3 numbers, and a checksum for each.
+    monkeypatch.setattr(module, "MAX_BYTES", 18 * 250)
     extractor = Extractor(StandIn(), store)
     extractor(KEY, ROWS, np.arange(200), draw)
-    assert extractor.announced == 2 * 3 * 200
+    assert extractor.announced == 18 * 200
     with pytest.raises(FashionTransferError, match="over the limit .* smaller image size"):
         extractor(KEY | {"view": 1}, ROWS, np.arange(200), draw)
+
+
+def test_space_for_all_that_is_to_come_is_checked_before_anything_is_computed(store, monkeypatch):
+    backbone = StandIn()
+    requests = [(KEY | {"view": v}, ROWS, np.arange(200), draw, "images") for v in range(3)]
+    extractor = Extractor(backbone, store)
+    extractor(*requests[0])
+    monkeypatch.setattr(module, "MAX_BYTES", 18 * 599)
+    with pytest.raises(FashionTransferError, match="over the limit .* smaller image size"):
+        extractor.check_space(requests)
+    monkeypatch.setattr(module, "MAX_BYTES", 18 * 600)
+    extractor.check_space(requests)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: mock.Mock(free=18 * 399))
+    with pytest.raises(FashionTransferError, match="need .* GB are free: .*make cache"):
+        extractor.check_space(requests)
+    assert backbone.given == 200
+
+
+def test_a_large_run_stores_only_the_nodes_that_it_needs(store, monkeypatch):
+    monkeypatch.setattr(module, "ALL_NODES_BYTES", 18 * 100 - 1)
+    request = (KEY, ROWS, np.arange(100), draw, "images")
+    extractor = Extractor(StandIn(), store)
+    extractor.check_space([request])
+    features = extractor(*request).gather(np.arange(100))
+    assert torch.equal(features, StandIn().extract(draw(np.arange(100)))["layer4"].half().float())
+    ((folder, _, _),) = store.entries()
+    assert not (folder / "layer3.npy").exists()
+    assert extractor.announced == 10 * 100
+    # Another pool computes its node, and leaves the first one as it is.
+    _, computed = extract(store, range(100), StandIn(pool=("layer3", "layer4")))
+    assert computed == 100
+    assert extract(store, range(100))[1] == 0
 
 
 # Progress

@@ -15,7 +15,7 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_standardised_features_have_mean_0_and_deviation_1():
     features = draw(50, 4) * torch.tensor([0.01, 1.0, 30.0, 5.0]) + torch.tensor([3.0, 0, -8, 1])
     standardise = Standardise(4)
-    standardise.fit(features)
+    standardise.fit([features])
     result = standardise(features)
     torch.testing.assert_close(result.mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(result.std(dim=0, correction=0), torch.ones(4), atol=1e-5, rtol=0)
@@ -25,7 +25,7 @@ def test_statistics_are_precise_for_features_far_from_zero():
     # In float32 the squares of such values lose what they differ by.
     features = draw(400, 1) * 0.01 + 10_000
     standardise = Standardise(1)
-    standardise.fit(features)
+    standardise.fit([features])
     expected = features.double().std(dim=0, correction=0).float()
     torch.testing.assert_close(standardise.std, expected)
 
@@ -34,7 +34,7 @@ def test_statistics_of_many_features_are_those_of_each():
     # More features than are computed at once.
     features = draw(6, 1100)
     standardise = Standardise(1100)
-    standardise.fit(features)
+    standardise.fit([features])
     torch.testing.assert_close(standardise.mean, features.mean(dim=0))
     torch.testing.assert_close(standardise.std, features.std(dim=0, correction=0))
 
@@ -42,14 +42,14 @@ def test_statistics_of_many_features_are_those_of_each():
 def test_a_constant_feature_stays_finite_and_unscaled():
     features = torch.cat([torch.full((10, 1), 7.0), draw(10, 1)], dim=1)
     standardise = Standardise(2)
-    standardise.fit(features)
+    standardise.fit([features])
     assert standardise(features)[:, 0].tolist() == [0.0] * 10
     assert standardise(torch.tensor([[9.0, 0.0]]))[0, 0] == 2.0
 
 
 def test_statistics_of_a_single_image_give_finite_features():
     standardise = Standardise(3)
-    standardise.fit(draw(1, 3))
+    standardise.fit([draw(1, 3)])
     assert standardise(draw(4, 3, seed=1)).isfinite().all()
 
 
@@ -57,13 +57,13 @@ def test_unfitted_standardise_changes_nothing_and_is_marked_so():
     standardise, features = Standardise(3), draw(5, 3)
     assert not standardise.fitted
     assert torch.equal(standardise(features), features)
-    standardise.fit(features)
+    standardise.fit([features])
     assert standardise.fitted
 
 
 def test_statistics_are_in_the_state_dict_and_are_not_trained():
     standardise = Standardise(3)
-    standardise.fit(draw(5, 3))
+    standardise.fit([draw(5, 3)])
     copy = Standardise(3)
     copy.load_state_dict(standardise.state_dict())
     assert copy.fitted
@@ -134,3 +134,8 @@ def test_build_head_rejects_an_impossible_option(name, options):
     with pytest.raises(ArgumentError, match=rf"^head {name} cannot be built: ") as caught:
         build_head(name, 6, 10, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_standardise_refuses_one_tensor_whose_rows_would_be_batches():
+    with pytest.raises(TypeError, match=r"give \[features\]"):
+        Standardise(3).fit(torch.ones(4, 3))

@@ -1,7 +1,6 @@
 """The contract of a data set: names, splits and a preparation; all else comes from here."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal, Protocol
 
 import lightning as L
@@ -10,12 +9,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fashion_transfer import ranks
 from fashion_transfer.data.augmentation import Augmentation
 from fashion_transfer.data.batch import Batch, Split
-from fashion_transfer.data.datasets import CachedFeatures, ConcatDataset, ImageDataset
+from fashion_transfer.data.datasets import (
+    CachedFeatures,
+    ConcatDataset,
+    ImageDataset,
+    Request,
+)
 from fashion_transfer.data.preparation import get_preparation
-from fashion_transfer.data.samplers import ViewSampler
-from fashion_transfer.errors import ArgumentError
+from fashion_transfer.data.samplers import ShardSampler, ViewSampler
+from fashion_transfer.errors import ArgumentError, FashionTransferError
 
 SplitName = Literal["train", "val", "test"]
 
@@ -51,6 +56,9 @@ class Extractor(Protocol):
             title: the name of this work on the progress bar.
         """
 
+    def check_space(self, requests: Sequence[Request]) -> None:
+        """Checks that there is room for all that is missing of some requests."""
+
 
 class Synthesis(Protocol):
     """Makes further training images from those of the training split (see `synthetic`).
@@ -81,7 +89,7 @@ class ClassificationDataModule(L.LightningDataModule):
             every epoch computes a fresh view, which is not cached.
         view_seed: of the views only, so that runs with other seeds share features.
         seed: with the epoch, determines the order of images and the view drawn.
-        batch_size: images per batch.
+        batch_size: images per batch; of several ranks, those of all of them together.
         num_workers: processes that prepare image batches; cached features need none.
         synthetic: makes further training images, such as composites; None: there are none.
         extractor: computes and caches features; may be set later, before `setup`.
@@ -156,48 +164,69 @@ class ClassificationDataModule(L.LightningDataModule):
         return [int(count) for count in counts[: len(self.class_names)]]
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the splits of a stage and, given an extractor, computes missing features."""
-        if stage in (None, "fit", "validate") and self.train_set is None:
-            train, val = self.load_split("train"), self.load_split("val")
-            assert train is not None, "a data set has training images"
-            self.train_set = self.make_dataset(train, self.views)
-            synthetic = self.synthetic(train, len(self.class_names)) if self.synthetic else []
-            # With fresh views, batches hold images, and a batch holds one form only.
-            cached = self.views is not None
-            self.synthetic_sets = [self.make_dataset(split, cache=cached) for split in synthetic]
-            self.val_set = None if val is None else self.make_dataset(val)
-        if stage in (None, "test") and self.test_set is None:
-            test = self.load_split("test")
-            self.test_set = None if test is None else self.make_dataset(test)
+        """Reads the splits of a stage (None: all) and, given an extractor, caches their features.
 
-    def make_dataset(self, split: Split, views: int | None = 1, cache: bool = True) -> ImageDataset:
-        """A dataset of a split, prepared as this data set is, with cached features if possible.
-
-        Args:
-            split: labels and images.
-            views: number of views, all cached; 1: every view is the clean image; None: any
-                number, of which only the clean one is cached.
-            cache: whether features are cached, given an extractor.
+        Raises:
+            FashionTransferError: there is no room for them, or fewer images than ranks.
         """
+        views: dict[ImageDataset, int] = {}  # to cache
+        if stage in (None, "fit", "validate") and self.train_set is None:
+            with ranks.first():  # it notes what the others then need not read again
+                train, val = self.load_split("train"), self.load_split("val")
+            assert train is not None, "a data set has training images"
+            self.train_set = self._new_dataset(train, self.views)
+            views[self.train_set] = 1 if self.views is None else self.views
+            synthetic = self.synthetic(train, len(self.class_names)) if self.synthetic else []
+            self.synthetic_sets = [self._new_dataset(split) for split in synthetic]
+            # With fresh views, batches hold images, and a batch holds one form only.
+            views |= dict.fromkeys(self.synthetic_sets, 0 if self.views is None else 1)
+            self.val_set = None if val is None else self._new_dataset(val)
+            views |= {} if self.val_set is None else {self.val_set: 1}
+        if stage in (None, "test") and self.test_set is None:
+            with ranks.first():
+                test = self.load_split("test")
+            self.test_set = None if test is None else self._new_dataset(test)
+            views |= {} if self.test_set is None else {self.test_set: 1}
+        self._cache_features(views)
+
+    def make_dataset(self, split: Split) -> ImageDataset:
+        """A dataset of the clean images of a split, with cached features, given an extractor."""
+        dataset = self._new_dataset(split)
+        self._cache_features({dataset: 1})
+        return dataset
+
+    def _new_dataset(self, split: Split, views: int | None = 1) -> ImageDataset:
+        if len(split) < ranks.world_size():
+            raise FashionTransferError(
+                f"{len(split)} {split.name} cannot be shared by {ranks.world_size()} processes: "
+                "use fewer devices, or more images"
+            )
         augmentation = None if views == 1 else self.augmentation
         preparation = get_preparation(self.preparation)
         dataset = ImageDataset(split, preparation, self.image_size, augmentation, self.view_seed)
         dataset.fresh = views is None
-        if self.extractor is not None and cache:
-            for view in range(1 if views is None else views):
-                title = f"{split.name}, view {view}" if view else split.name
-                inputs = partial(dataset.inputs, view)
-                size = None if split.fingerprint is None else len(split.images)
-                features = self.extractor(dataset.key(view), size, split.rows, inputs, title)
-                dataset.features.append(features)
         return dataset
+
+    def _cache_features(self, views: Mapping[ImageDataset, int]) -> None:
+        """Caches that many views of each dataset, once there is room for all of them."""
+        if self.extractor is None:
+            return
+        requests = [
+            (dataset, dataset.request(view))
+            for dataset, count in views.items()
+            for view in range(count)
+        ]
+        self.extractor.check_space([request for _, request in requests])
+        for dataset, request in requests:
+            dataset.features.append(self.extractor(*request))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training and synthetic images, one view of each; order and views from (seed, epoch)."""
         assert self.train_set is not None, "setup('fit') comes first"
         sets: Sequence[ImageDataset] = [self.train_set, *self.synthetic_sets]
         dataset = ConcatDataset(sets) if len(sets) > 1 else sets[0]
-        sampler = ViewSampler(len(dataset), self.views, self.seed)
+        place = ranks.rank(), ranks.world_size()
+        sampler = ViewSampler(len(dataset), self.views, self.seed, self.batch_size, *place)
         sampler.set_epoch(self._next_epoch)  # workers fetch before Lightning names the epoch
         return self._loader(dataset, self.train_set, sampler)
 
@@ -215,8 +244,10 @@ class ClassificationDataModule(L.LightningDataModule):
         return [] if self.test_set is None else self.dataloader(self.test_set)
 
     def dataloader(self, dataset: ImageDataset) -> DataLoader[Batch]:
-        """The images of a dataset, clean, in order."""
-        return self._loader(dataset, dataset)
+        """The images of a dataset, clean, in order; of several ranks, this one's part of them."""
+        place = ranks.rank(), ranks.world_size()
+        shard = ShardSampler(len(dataset), *place) if ranks.world_size() > 1 else None
+        return self._loader(dataset, dataset, shard)
 
     def state_dict(self) -> dict[str, int]:
         """The epoch to continue with, for the checkpoint."""
@@ -234,7 +265,7 @@ class ClassificationDataModule(L.LightningDataModule):
         workers = self.num_workers if not first.features or first.fresh else 0
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size // ranks.world_size(),
             sampler=sampler,
             num_workers=workers,
             collate_fn=_identity,

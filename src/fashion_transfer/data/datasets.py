@@ -1,8 +1,9 @@
 """Datasets that give whole batches: images of a split, or their cached features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,24 @@ from fashion_transfer.data.preparation import Preparation
 
 Item = int | tuple[int, int]
 """A position in a dataset, or a position and a view number; a position alone means view 0."""
+
+
+class Request(NamedTuple):
+    """What an extractor needs to know of the images of one source under one view.
+
+    Attributes:
+        key: all that determines the backbone's input, JSON types only.
+        source_size: number of images in the source; None: rows are keys of images.
+        rows: int64, (N,), the images wanted.
+        inputs: gives the backbone's input for some rows, (B, C, S, S) in [0, 1], on a device.
+        title: the name of this work on the progress bar.
+    """
+
+    key: Mapping[str, Any]
+    source_size: int | None
+    rows: np.ndarray
+    inputs: Callable[[np.ndarray, torch.device], Tensor]
+    title: str
 
 
 class CachedFeatures(Protocol):
@@ -89,6 +108,13 @@ class ImageDataset(Dataset[Batch]):
         matrices = self._matrices(rows, np.full(len(rows), view))
         images = self.split.read(rows)
         return input_images(images, self.preparation, self.image_size, matrices, device)
+
+    def request(self, view: int) -> Request:
+        """What an extractor needs to know of a view."""
+        split = self.split
+        title = f"{split.name}, view {view}" if view else split.name
+        size = None if split.fingerprint is None else len(split.images)
+        return Request(self.key(view), size, split.rows, partial(self.inputs, view), title)
 
     def key(self, view: int) -> dict[str, Any]:
         """All that determines `inputs` of a view, as JSON types; part of the key of its features.

@@ -2,7 +2,8 @@
 
 from fashion_transfer.features.backbone import Backbone
 from fashion_transfer.features.extractor import Extractor
-from fashion_transfer.features.store import FeatureStore, FeatureTable
+from fashion_transfer.features.store import FeatureStore
+from fashion_transfer.features.table import FeatureTable
 from fashion_transfer.features.trainable_stage import TrainableStage
 from fashion_transfer.features.weights import load_weights
 

@@ -1,9 +1,12 @@
 """`make cache`: lists what the feature store holds and how large it is, and can remove it."""
 
 import argparse
+import re
 import shutil
 import sys
+import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +15,52 @@ from rich.table import Table
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.store import FeatureStore, kernel_dir, nodes_in
+from fashion_transfer.features.usage import last_used
 from fashion_transfer.files import default_cache_dir
 
-COLUMNS = ("key", "backbone", "weights", "images", "size", "view", "nodes", "rows", "MB")
+COLUMNS = (
+    "key",
+    "backbone",
+    "weights",
+    "images",
+    "size",
+    "view",
+    "nodes",
+    "last use",
+    "rows",
+    "MB",
+)
+SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Lists the store, or removes what `--remove` names: keys, `kernels`, or `all`."""
+    """Lists the store, or removes what `--remove` names, or what is over the limits."""
     parser = argparse.ArgumentParser(prog="make cache ARGS=…", description=__doc__)
     parser.add_argument("--dir", type=Path, help=f"the cache; default {default_cache_dir()}")
     parser.add_argument(
         "--remove", nargs="+", metavar="KEY", help="keys from the list, kernels, or all"
     )
+    parser.add_argument(
+        "--older-than", metavar="AGE", help="remove what was not used for 12h, 30d, 8w or the like"
+    )
+    parser.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        help="remove what was not used for longest, until the rest has 500MB, 20GB or the like",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be removed, and remove nothing"
+    )
     chosen = parser.parse_args(arguments)
     store = FeatureStore(chosen.dir)
     try:
         if chosen.remove:
-            _remove(store, chosen.remove)
+            _remove(store, chosen.remove, chosen.dry_run)
+        elif chosen.older_than is not None or chosen.max_size is not None:
+            age = _quantity("--older-than", chosen.older_than, SECONDS)
+            size = _quantity("--max-size", chosen.max_size, BYTES)
+            _limit(store, age, size, chosen.dry_run)
         else:
             _list(store)
     except FashionTransferError as error:
@@ -47,16 +79,18 @@ def _list(store: FeatureStore) -> None:
             folder.name,
             *_describe(key),
             " ".join(counts),
+            datetime.fromtimestamp(last_used(folder)).strftime("%Y-%m-%d %H:%M"),
             f"{max(counts.values(), default=0):,}",
             f"{size / 1e6:.1f}",
         )
         total += size
     kernels = kernel_dir(store)
     size = sum(file.stat().st_blocks * 512 for file in kernels.rglob("*") if file.is_file())
-    table.add_row("kernels", "compiled", *[""] * 6, f"{size / 1e6:.1f}")
-    table.add_row("all", *[""] * 7, f"{(total + size) / 1e6:.1f}")
+    table.add_row("kernels", "compiled", *[""] * 7, f"{size / 1e6:.1f}")
+    table.add_row("all", *[""] * 8, f"{(total + size) / 1e6:.1f}")
     Console().print(table)
-    print('remove some with `make cache ARGS="--remove KEY …"`')
+    print('remove some with `make cache ARGS="--remove KEY …"`, or what is old or over a size with')
+    print('`make cache ARGS="--older-than 30d"` and `make cache ARGS="--max-size 20GB"`')
 
 
 def _describe(key: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
@@ -77,7 +111,53 @@ def _describe(key: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     )
 
 
-def _remove(store: FeatureStore, names: list[str]) -> None:
+def _limit(store: FeatureStore, age: float, size: float, dry_run: bool) -> None:
+    """Removes entries, the least recently used first, until none is over a limit.
+
+    Args:
+        store: whose entries.
+        age: seconds since their last use that they may have.
+        size: bytes that all of them together may have.
+        dry_run: only say what would be removed.
+    """
+    entries = sorted(store.entries(), key=lambda entry: last_used(entry[0]))
+    total, before = sum(used for _, _, used in entries), time.time() - age
+    removed = 0
+    for folder, _, used in entries:
+        too_old = last_used(folder) < before
+        if (too_old or total > size) and _remove_folder(store, folder, dry_run):
+            total -= used
+            removed += used
+    verb = "would be" if dry_run else "were"
+    print(f"{removed / 1e6:.1f} MB {verb} removed, {total / 1e6:.1f} MB are left")
+
+
+def _remove_folder(store: FeatureStore, folder: Path, dry_run: bool) -> bool:
+    if not (store.is_unused(folder) if dry_run else store.remove(folder)):
+        print(f"{folder} is in use by a run and stays")
+        return False
+    print(f"{_done(dry_run)} {folder}")
+    return True
+
+
+def _done(dry_run: bool) -> str:
+    return "would remove" if dry_run else "removed"
+
+
+def _quantity(option: str, text: str | None, units: Mapping[str, float]) -> float:
+    """Returns a number with a unit as a plain number; infinity for none."""
+    if text is None:
+        return float("inf")
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)", text.strip())
+    if match is None or match[2] not in units:
+        raise FashionTransferError(
+            f"{option} {text}: give a number and a unit, {', '.join(units)}, as in "
+            f"{option} 30{next(iter(units))}"
+        )
+    return float(match[1]) * units[match[2]]
+
+
+def _remove(store: FeatureStore, names: list[str], dry_run: bool) -> None:
     known = {folder.name: folder for folder, _, _ in store.entries()}
     for name in names:
         if name not in {*known, "kernels", "all"}:
@@ -86,11 +166,11 @@ def _remove(store: FeatureStore, names: list[str]) -> None:
             )
     everything = "all" in names
     for folder in known.values() if everything else [known[n] for n in names if n in known]:
-        store.remove(folder)
-        print(f"removed {folder}")
+        _remove_folder(store, folder, dry_run)
     if everything or "kernels" in names:
-        shutil.rmtree(kernel_dir(store), ignore_errors=True)
-        print(f"removed {kernel_dir(store)}")
+        if not dry_run:
+            shutil.rmtree(kernel_dir(store), ignore_errors=True)
+        print(f"{_done(dry_run)} {kernel_dir(store)}")
 
 
 if __name__ == "__main__":

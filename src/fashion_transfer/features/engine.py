@@ -74,8 +74,10 @@ class Engine:
         device = torch.device(device)
         dtype, reason = choose_precision(self.precision, device)
         precision = str(dtype).removeprefix("torch.")
-        if self.device != device:
+        moved = next(self.stages.parameters()).device.type != device.type
+        if self.device != device or moved:  # Lightning moves it to the CPU after training
             self.stages.to(device=device, dtype=dtype)
+        if self.device != device:
             self.device = device
             log.info("backbone %s on %s in %s: %s", self.name, device, precision, reason)
         return precision

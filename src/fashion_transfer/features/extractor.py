@@ -2,16 +2,21 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fashion_transfer import ranks
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.backbone import Backbone
-from fashion_transfer.features.store import FeatureStore, FeatureTable, kernel_dir
+from fashion_transfer.features.store import FeatureStore, kernel_dir
+from fashion_transfer.features.table import ANOTHER_FOLDER, FeatureTable
 from fashion_transfer.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -25,9 +30,20 @@ PASSES_PER_WRITE = 8
 MAX_BYTES = 10e9
 """What one run may add on disk: maps of large images are large."""
 
+ALL_NODES_BYTES = 4e9
+"""What a run may add on disk for all nodes that a pass gives; over it, only those it needs."""
+
+FEWER = "use fewer images or views, or a smaller image size"
+
+
+Request = tuple[Mapping[str, Any], int | None, np.ndarray, Inputs, str]
+"""The arguments of a call of an extractor."""
+
 
 class Extractor:
     """Gives features of images: from the store where they are cached, else from the backbone.
+
+    Of several ranks, each computes its part of what is missing, and waits for the others.
 
     Args:
         backbone: the classifier's own, so that nothing is built twice.
@@ -35,8 +51,10 @@ class Extractor:
         device: where the backbone computes.
 
     Attributes:
-        computed: images that had to go through the backbone so far.
+        computed: images that had to go through the backbone so far, in this process.
         announced: bytes on disk that their features need.
+        all_nodes: whether nodes that a pass gives are stored that this run does not need: another
+            one may, and they cost nothing but space.
     """
 
     def __init__(
@@ -47,6 +65,7 @@ class Extractor:
         self.device = torch.device(device)
         self.computed = 0
         self.announced = 0
+        self.all_nodes = True
         # torch's default is a temporary folder. It may have put that here by now, and reads it
         # again when it compiles.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernel_dir(store))
@@ -72,44 +91,84 @@ class Extractor:
             FashionTransferError: the features cannot be written, are too many, or are not finite.
         """
         engine = self.backbone.engine
-        engine.to_device(self.device)
-        image_size = inputs(rows[:1], self.device).shape[-1]
-        table = self._table(key, source_size, image_size)
-        missing = table.missing(rows)
-        if len(missing) and engine.compiles(image_size) and not engine.try_compiling(image_size):
-            table = self._table(key, source_size, image_size)
-            missing = table.missing(rows)
+        table, image_size = self._table(key, source_size, rows, inputs)
+        missing = self._missing(table, rows)
+        # All ranks compile, or none: compiled features are entries of their own.
+        if len(missing) and not all(ranks.gather(self._compiles(image_size))):
+            engine.compile = False
+            table, _ = self._table(key, source_size, rows, inputs)
+            missing = self._missing(table, rows)
         if len(missing):
-            with self.store.lock(table.folder):
+            with nullcontext() if ranks.rank() else self.store.lock(table.folder):
                 # Again: another run may have filled them while this one waited.
-                self._fill(table, table.missing(rows), inputs, image_size, title)
+                missing = self._missing(table, rows)
+                if not ranks.rank():
+                    self._announce(table, missing, title)
+                ranks.barrier()
+                part = np.array_split(missing, ranks.world_size())[ranks.rank()]
+                self._fill(table, part, inputs, image_size, title)
+                ranks.barrier()
+        if ranks.world_size() > 1 and table.count_absent(rows):
+            raise FashionTransferError(
+                f"{self.store.directory} lacks what another process has computed: all machines "
+                "need the same cache folder, on a disk that they share"
+            )
         return table
 
+    def check_space(self, requests: Iterable[Request]) -> None:
+        """Checks that all that is missing has room on the disk, before anything is computed.
+
+        Args:
+            requests: the calls to come.
+
+        Raises:
+            FashionTransferError: it has not, or is too much.
+        """
+        if not ranks.rank():
+            absent = []
+            for key, source_size, rows, inputs, _ in requests:
+                table, _ = self._table(key, source_size, rows, inputs)
+                absent.append((table, table.count_absent(rows)))
+            size = self.announced + sum(self._bytes(*of_table) for of_table in absent)
+            self.all_nodes = self.all_nodes and size <= ALL_NODES_BYTES
+            self._check_room(sum(self._bytes(*of_table) for of_table in absent))
+        self.all_nodes = ranks.broadcast(self.all_nodes)
+
     def _table(
-        self, key: Mapping[str, Any], source_size: int | None, image_size: int
-    ) -> FeatureTable:
+        self, key: Mapping[str, Any], source_size: int | None, rows: np.ndarray, inputs: Inputs
+    ) -> tuple[FeatureTable, int]:
+        """The table of a source under a view, and the size of its images."""
+        precision = self.backbone.to_device(self.device)
+        image_size = inputs(rows[:1], self.device).shape[-1]
         # Each node is a file of its own, and a renamed file of weights is the same weights.
         excluded = ("pool", "unfreeze_last", "weights")
         identity = {k: v for k, v in self.backbone.identity.items() if k not in excluded}
-        folder = self.store.folder(
-            {
-                "images": dict(key),
-                "backbone": identity,
-                "precision": self.backbone.to_device(self.device),
-                "compiled": self.backbone.compiles(image_size),
-                "pass": self.backbone.pass_size(image_size),
-                "device": self.device.type,
-                "versions": {"torch": torch.__version__, **self.backbone.versions},
-            }
-        )
-        return FeatureTable(folder, self.backbone.cached_widths(image_size), source_size)
+        full_key = {
+            "images": dict(key),
+            "backbone": identity,
+            "precision": precision,
+            "compiled": self.backbone.compiles(image_size),
+            "pass": self.backbone.pass_size(image_size),
+            "device": self.device.type,
+            "versions": {"torch": torch.__version__, **self.backbone.versions},
+        }
+        widths = self.backbone.cached_widths(image_size)
+        return self.store.open(full_key, widths, source_size), image_size
+
+    def _compiles(self, image_size: int) -> bool:
+        """Whether what is to be compiled can be."""
+        engine = self.backbone.engine
+        return not engine.compiles(image_size) or engine.try_compiling(image_size)
+
+    def _missing(self, table: FeatureTable, rows: np.ndarray) -> np.ndarray:
+        """The missing rows, as rank 0 finds them: to check all of them takes a while."""
+        return ranks.broadcast(rows if ranks.rank() else table.missing(rows))
 
     def _fill(
         self, table: FeatureTable, rows: np.ndarray, inputs: Inputs, image_size: int, title: str
     ) -> None:
         if not len(rows):
             return
-        self._announce(table, len(rows), title)
         size = self.backbone.pass_size(image_size)
         with progress_bar(title, len(rows)) as progress:
             for block in _split(rows, size * PASSES_PER_WRITE):
@@ -117,24 +176,55 @@ class Extractor:
                 for part in _split(block, size):
                     passes.append(self.backbone.extract(inputs(part, self.device)))
                     progress.advance(len(part))
-                features = {n: torch.cat([nodes[n] for nodes in passes]) for n in passes[0]}
+                names = self._stored(table)
+                features = {n: torch.cat([nodes[n] for nodes in passes]) for n in names}
                 _check_finite(features)
                 table.write(block, features)
                 self.computed += len(block)
 
-    def _announce(self, table: FeatureTable, count: int, title: str) -> None:
-        size = 2 * count * sum(table.widths.values())  # float16
+    def _announce(self, table: FeatureTable, rows: np.ndarray, title: str) -> None:
+        if not len(rows):
+            return
+        size = self._bytes(table, len(rows))
+        self._check_room(size)
         self.announced += size
-        if self.announced > MAX_BYTES:
+        log.info("computing the features of %d %s (%.0f MB on disk)", len(rows), title, size / 1e6)
+        if ranks.world_size() > 1:
+            table.reserve(rows, self._stored(table))
+
+    def _stored(self, table: FeatureTable) -> dict[str, int]:
+        """Width of each node that is stored."""
+        return (self.backbone.node_widths if self.all_nodes else {}) | table.widths
+
+    def _bytes(self, table: FeatureTable, count: int) -> int:
+        # float16, and a checksum of 4 bytes
+        return count * sum(2 * width + 4 for width in self._stored(table).values())
+
+    def _check_room(self, size: int) -> None:
+        total = self.announced + size
+        if total > MAX_BYTES:
             raise FashionTransferError(
-                f"this run would store {self.announced / 1e9:.1f} GB of features, over the limit "
-                f"of {MAX_BYTES / 1e9:.0f} GB: use fewer images or views, or a smaller image size"
+                f"this run would store {total / 1e9:.1f} GB of features, over the limit of "
+                f"{MAX_BYTES / 1e9:.0f} GB: {FEWER}"
             )
-        log.info("computing the features of %d %s (%.0f MB on disk)", count, title, size / 1e6)
+        free = _free_space(self.store.directory)
+        if size > free:
+            raise FashionTransferError(
+                f"the features need {size / 1e9:.1f} GB in {self.store.directory}, where "
+                f"{free / 1e9:.1f} GB are free: {FEWER}, or {ANOTHER_FOLDER} (`make cache` lists "
+                "what is cached)"
+            )
 
 
 def _split(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return np.split(rows, range(size, len(rows), size))
+
+
+def _free_space(folder: Path) -> int:
+    """Bytes free where a folder is, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def _check_finite(features: Mapping[str, Tensor]) -> None:

@@ -29,7 +29,7 @@ def open_rows(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray | N
         shape: number of rows first.
         dtype: of the numbers.
     """
-    # The file must be, byte for byte in size and header, as `_create` writes it: numpy's reader
+    # The file must be, byte for byte in size and header, as `create_rows` writes it: numpy's reader
     # follows a damaged header to wrong places.
     header = _header(shape, np.dtype(dtype))
     try:
@@ -42,6 +42,25 @@ def open_rows(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray | N
     except OSError:
         return None
     return np.asarray(mapped)  # indexing a memmap row by row is slow
+
+
+def create_rows(path: Path, shape: tuple[int, ...], dtype: type) -> None:
+    """Creates a file, all zeros, where it is absent or damaged.
+
+    Args:
+        path: the file.
+        shape: number of rows first.
+        dtype: of the numbers.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
+    if open_rows(path, shape, dtype) is not None:
+        return
+    header = _header(shape, np.dtype(dtype))
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(header)
+        file.truncate(len(header) + _size(shape, np.dtype(dtype)))
 
 
 def write_rows(path: Path, size: int, rows: np.ndarray, values: np.ndarray) -> None:
@@ -57,8 +76,7 @@ def write_rows(path: Path, size: int, rows: np.ndarray, values: np.ndarray) -> N
         OSError: the disk is full or cannot be written.
     """
     shape = (size, *values.shape[1:])
-    if open_rows(path, shape, values.dtype.type) is None:
-        _create(path, shape, values.dtype)
+    create_rows(path, shape, values.dtype.type)
     # pwrite and not a memory map: a full disk is then an error and not a crash.
     descriptor = os.open(path, os.O_RDWR)
     try:
@@ -78,13 +96,6 @@ def write_at(descriptor: int, data: bytes, offset: int) -> None:
     """
     if os.pwrite(descriptor, data, offset) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    header = _header(shape, dtype)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(header)
-        file.truncate(len(header) + _size(shape, dtype))
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:

@@ -135,7 +135,7 @@ class Classifier(nn.Module):
             batches: of all of them, on the classifier's device.
         """
         assert self.standardise is not None, "the classifier does not standardise"
-        self.standardise.fit(torch.cat([self.features(batch) for batch in batches]))
+        self.standardise.fit(self.features(batch) for batch in batches)
 
     def fit_threshold(self, target: Mapping[str, Any] | None = None) -> None:
         """Sets the threshold to what `confidence.fit_threshold` gives for the validation images.

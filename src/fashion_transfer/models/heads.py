@@ -1,12 +1,15 @@
 """Heads: standardised features in, logits out. Only these are trained."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
+from fashion_transfer import ranks
 from fashion_transfer.errors import ArgumentError
 
-COLUMNS = 512
-"""Features whose statistics are computed at once: float64 of all would fill a laptop's memory."""
+Moments = tuple[int, Tensor, Tensor]
+"""Number of rows; their mean and their sum of squared deviations from it, float64, (D,)."""
 
 
 class Standardise(nn.Module):
@@ -26,23 +29,48 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(dim))
         self.register_buffer("fitted", torch.tensor(False))
 
-    def fit(self, features: Tensor) -> None:
+    def fit(self, batches: Iterable[Tensor]) -> None:
         """Takes the statistics of the training images' features; constant ones stay as they are.
 
+        No more than a batch is in memory at once.
+
         Args:
-            features: float, (N, D).
+            batches: each float, (B, D); of several ranks, those of this one.
+
+        Raises:
+            TypeError: it is one tensor, whose rows would be taken for batches.
         """
-        for start in range(0, features.shape[1], COLUMNS):
-            columns = slice(start, start + COLUMNS)
-            part = features[:, columns].cpu().double()  # not every device has float64
-            std = part.std(dim=0, correction=0)
-            self.mean[columns] = part.mean(dim=0).to(self.mean)
-            self.std[columns] = torch.where(std > 1e-6, std, torch.ones_like(std)).to(self.std)
+        if isinstance(batches, Tensor):
+            raise TypeError("fit takes batches, (B, D) each: give [features] for one tensor")
+        zeros = torch.zeros_like(self.mean, device="cpu", dtype=torch.float64)
+        moments: Moments = (0, zeros, zeros)
+        for batch in batches:
+            moments = _merge(moments, _moments(batch))
+        count, mean, squares = 0, zeros, zeros
+        for of_rank in ranks.gather(moments):
+            count, mean, squares = _merge((count, mean, squares), of_rank)
+        std = (squares / count).sqrt()
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
         self.fitted.fill_(True)
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardised features, (B, D)."""
         return (features - self.mean) / self.std
+
+
+def _moments(features: Tensor) -> Moments:
+    rows = features.cpu().double()  # not every device has float64
+    mean = rows.mean(dim=0)
+    return len(rows), mean, (rows - mean).square().sum(dim=0)
+
+
+def _merge(one: Moments, other: Moments) -> Moments:
+    """The moments of both: Chan et al. 1983, "Algorithms for computing the sample variance"."""
+    count = one[0] + other[0]
+    shift = other[1] - one[1]
+    mean = one[1] + shift * (other[0] / count)
+    return count, mean, one[2] + other[2] + shift.square() * (one[0] * other[0] / count)
 
 
 class LinearHead(nn.Sequential):

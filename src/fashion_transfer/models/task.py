@@ -12,8 +12,10 @@ from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from fashion_transfer import ranks
 from fashion_transfer.confidence import Prediction, check_fraction
 from fashion_transfer.data.batch import Batch
+from fashion_transfer.data.samplers import share_of
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.models import checkpoint as checkpoints
 from fashion_transfer.models.classifier import Classifier, check_threshold_target
@@ -25,6 +27,7 @@ from fashion_transfer.models.optimization import (
     build_schedule,
     check_length,
     hyperparameters,
+    schedule_options,
     set_hyperparameters,
 )
 from fashion_transfer.models.outputs import MacroAccuracy, OutputCollector, single_item_metrics
@@ -70,7 +73,8 @@ class EvaluationTask(L.LightningModule):
             classifier.calibrator,
             classifier.threshold,
         )
-        self.log_dict({f"test/{name}": value for name, value in metrics.items()})
+        # Every rank has the outputs of all: a mean over ranks changes nothing.
+        self.log_dict({f"test/{n}": value for n, value in metrics.items()}, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """One `Prediction` per image of the batch."""
@@ -101,6 +105,7 @@ class ClassificationTask(EvaluationTask):
         class_weights: "balanced": each class has the same weight in the training loss, however
             many images it has (see `models.losses.balanced_weights`); None: each image has.
         trainable_stage_lr: learning rate of the trainable stage; None: a tenth of the head's.
+        monitor: name of the metric that a schedule watches which waits for a plateau.
         threshold: confidence under which predictions carry a warning, or "auto": after each
             validation, what `fit_threshold` gives; that of the classifier until then.
         threshold_target: options of `fit_threshold`.
@@ -119,6 +124,7 @@ class ClassificationTask(EvaluationTask):
         mixup: float = 1.0,
         class_weights: Literal["balanced"] | None = None,
         trainable_stage_lr: float | None = None,
+        monitor: str = "val/loss",
         threshold: float | Literal["auto"] = 0.8,
         threshold_target: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -141,6 +147,7 @@ class ClassificationTask(EvaluationTask):
         self.label_weights: Tensor | None = None
         self._warned = False
         self.trainable_stage_lr = trainable_stage_lr
+        self.monitor = monitor
         self.auto_threshold = threshold == "auto"
         self.threshold_target = dict(threshold_target or {})
         if threshold == "auto":
@@ -167,16 +174,14 @@ class ClassificationTask(EvaluationTask):
         """The optimizer of all that is trained, and the schedule if there is one."""
         classifier = self.classifier
         optimizer = build_optimizer(
-            self.optimizer, classifier.head, classifier.stage, self.trainable_stage_lr
+            self.optimizer, classifier.head, classifier.stage, self.trainable_stage_lr, self.mixup
         )
         self._hyperparameters = hyperparameters(optimizer)
         if self.scheduler is None:
             return optimizer
         schedule = build_schedule(self.scheduler, optimizer, self.trainer)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        options = schedule_options(schedule, self.monitor, self.trainer)
+        return {"optimizer": optimizer, "lr_scheduler": options}
 
     def on_fit_start(self) -> None:
         """Weighs the classes, and standardises unless a resumed run brought the statistics."""
@@ -205,11 +210,11 @@ class ClassificationTask(EvaluationTask):
         check_length(self.lr_schedulers(), self.scheduler, steps)
 
     def on_train_epoch_start(self) -> None:
-        """Seeds by nothing but (seed, epoch).
+        """Seeds by nothing but (seed, epoch, rank).
 
         Lightning restores no generator, and a resumed run must equal one that never stopped.
         """
-        torch.manual_seed((self.seed << 20) + self.current_epoch)
+        torch.manual_seed(ranks.own_seed((self.seed << 20) + self.current_epoch))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy of one batch.
@@ -227,15 +232,21 @@ class ClassificationTask(EvaluationTask):
         else:
             logits = self.classifier.head(features)
             loss = self._loss(logits, labels)
-        self.train_loss.update(loss.detach(), len(labels))
-        self.train_accuracy.update(self.classifier.class_logits(logits), labels)
-        return loss
+        loader = self.trainer.train_dataloader if ranks.world_size() > 1 else None
+        count, total = share_of(loader, len(batch), batch_idx)
+        if count:
+            self.train_loss.update(loss.detach(), count)
+            self.train_accuracy.update(self.classifier.class_logits(logits), labels)
+        # The mean over ranks of these gradients is the gradient of the mean over all images.
+        weight = count * ranks.world_size() / total
+        return loss if weight == 1 else loss * weight
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's `train/loss` and `train/accuracy`."""
         # Once per epoch: metrics logged every step would take as long as the step.
-        self.log("train/loss", self.train_loss.compute())
-        self.log("train/accuracy", self.train_accuracy.compute(), prog_bar=True)
+        self.log("train/loss", self.train_loss.compute(), sync_dist=True)
+        accuracy = self.train_accuracy.compute()
+        self.log("train/accuracy", accuracy, prog_bar=True, sync_dist=True)
         self.train_loss.reset()
         self.train_accuracy.reset()
 
@@ -244,7 +255,8 @@ class ClassificationTask(EvaluationTask):
         (logits, ood_score), labels = self.classifier.outputs(batch), batch.labels
         assert labels is not None
         self.val_metrics(self.classifier.class_logits(logits), labels)
-        self.log("val/loss", F.cross_entropy(logits, labels), batch_size=len(labels))
+        loss = F.cross_entropy(logits, labels)
+        self.log("val/loss", loss, batch_size=len(labels), sync_dist=True)
         self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(labels))
         self.outputs.update(logits, ood_score, labels)
 
