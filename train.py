@@ -5,14 +5,13 @@ from omegaconf import DictConfig
 
 from fashion_transfer.commands import cli
 from fashion_transfer.commands.arguments import train_arguments
+from fashion_transfer.commands.early_check import check_early
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    """Runs one job; torch is imported only once there is one to run."""
-    from fashion_transfer.commands.train import train
-
-    best: float | None = cli.job(train, cfg)
+    """Runs one job; torch is imported only for a configuration whose values are possible."""
+    best: float | None = cli.job("fashion_transfer.commands.train.train", cfg, check_early)
     return best
 
 

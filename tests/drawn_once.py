@@ -1,6 +1,7 @@
 """Backbones with random weights, drawn and traced once and copied from then on."""
 
 import copy
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ def drawn_once() -> Iterator[None]:
     """
     initialise = Backbone.__init__
 
+    @functools.wraps(initialise)  # whose arguments are checked
     def copy_or_initialise(self: Backbone, *args: Any, **options: Any) -> None:
         key = repr((args, sorted(options.items())))
         if key in _drawn:

@@ -22,6 +22,7 @@ import pytest
 import torch
 from drawn_once import drawn_once
 
+from fashion_transfer.commands import build
 from fashion_transfer.data import cutout
 from fashion_transfer.features.engine import MAX_PASS_SIZE
 
@@ -121,6 +122,7 @@ def _as_in_a_process_of_its_own(script: str, arguments: Sequence[str], cwd: Path
         for name in ("HYDRA_FULL_ERROR", "FASHION_TRANSFER_RUN"):
             os.environ.pop(name, None)
         cutout._session.cache_clear()  # or what it logs once was logged already
+        build.FROZEN_BACKBONES.clear()
         torch.set_num_threads(1)  # the last bits of a sum depend on it
         os.chdir(cwd or folder)
         try:

@@ -5,7 +5,6 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from fashion_transfer.commands.build import build_datamodule, build_task, read_policy
-from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Backbone
 from fashion_transfer.models import Classifier
 from fashion_transfer.synthetic import Exposure
@@ -48,6 +47,7 @@ def test_build_task_passes_every_entry_on(config):
             "model.standardise=false",
             "model.optimizer.lr=0.4",
             "model.scheduler.pct_start=0.5",
+            "monitor.metric=val/accuracy",
             "policy.threshold=0.6",
             "policy.threshold_target.warned=0.7",
         )
@@ -57,6 +57,7 @@ def test_build_task_passes_every_entry_on(config):
     assert (task.label_smoothing, task.mixup, task.trainable_stage_lr) == (0.1, 0.2, 0.3)
     assert task.optimizer.keywords["lr"] == 0.4
     assert task.scheduler.keywords["pct_start"] == 0.5
+    assert task.monitor == "val/accuracy"
     assert task.threshold_target == {"selective_accuracy": 0.97, "warned": 0.7}
     assert classifier.threshold == 0.6
     assert classifier.standardise is None
@@ -100,6 +101,35 @@ def test_build_datamodule_prefers_given_arguments(config):
     assert build_datamodule(config(), image_size=48).image_size == 48
 
 
-def test_read_policy_rejects_an_entry_that_nothing_reads(config):
-    with pytest.raises(FashionTransferError, match=r"^policy.x is read by nothing"):
-        read_policy(config("+policy.x=1"))
+def test_read_policy_returns_plain_values(config):
+    policy = read_policy(config("policy.threshold=0.6"))
+    target = {"selective_accuracy": 0.97, "warned": None}
+    assert policy == {"threshold": 0.6, "threshold_target": target}
+    assert type(policy["threshold_target"]) is dict
+
+
+@pytest.mark.parametrize(
+    "override", ["model/scheduler=none", "~model/scheduler", "model.scheduler=null"]
+)
+def test_build_task_without_a_schedule_has_a_constant_rate(config, override):
+    assert build(config(override)).scheduler is None
+
+
+def test_notebook_has_kerass_adam(config):
+    # Keras's epsilon, no decay, and nothing of the default optimizer.
+    optimizer = build(config("experiment=notebook")).optimizer
+    assert optimizer.func is torch.optim.Adam
+    assert optimizer.keywords == {"lr": 0.001, "eps": 1e-7, "weight_decay": 0.0}
+
+
+def test_jobs_of_a_process_share_a_frozen_backbone(config):
+    first, second = build(config()), build(config("model.head.hidden=12"))
+    assert first.classifier.backbone is second.classifier.backbone
+    other = build(config("model.backbone.pool=[layer3]"))
+    assert other.classifier.backbone is not first.classifier.backbone
+
+
+def test_trainable_backbone_is_built_for_every_job(config):
+    trainable = "model.backbone.unfreeze_last=true", "model.backbone.pool=[layer4]"
+    first, second = build(config(*trainable)), build(config(*trainable))
+    assert first.classifier.backbone is not second.classifier.backbone

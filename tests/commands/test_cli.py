@@ -101,8 +101,9 @@ def test_run_gives_runs_of_the_same_second_different_folders(monkeypatch):
 def hydra_mode(monkeypatch):
     """`hydra_mode("RUN")`: sets the mode of the job in Hydra's configuration."""
 
-    def set_mode(mode: str) -> None:
+    def set_mode(mode: str, sweeper: str = "") -> None:
         config = {"mode": mode, "job": {"num": 3}, "overrides": {"task": ["seed=1", "test=false"]}}
+        config["sweeper"] = {"_target_": sweeper}
         from hydra.types import RunMode
 
         hydra = OmegaConf.create(config, flags={"allow_objects": True})
@@ -128,11 +129,20 @@ def test_job_reports_an_error_of_a_single_job_once(hydra_mode, capsys):
     cli.run(lambda: None)  # and is forgotten then
 
 
-def test_job_logs_and_raises_an_error_in_a_multirun(hydra_mode, caplog):
-    hydra_mode("MULTIRUN")
-    with pytest.raises(FashionTransferError):
+@pytest.mark.parametrize(
+    ("sweeper", "logged"),
+    [
+        ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper", True),
+        ("hydra_plugins.fashion_transfer_sweeps.GridSweeper", False),
+    ],
+)
+def test_job_raises_an_error_in_a_multirun_and_logs_it_where_nobody_else_does(
+    hydra_mode, caplog, sweeper, logged
+):
+    hydra_mode("MULTIRUN", sweeper)
+    with pytest.raises(FashionTransferError, match="wrong"):
         cli.job(lambda cfg: raising(FashionTransferError("wrong"))(), {})
-    assert "job 3 (seed=1 test=false) failed: wrong" in caplog.text
+    assert ("job 3 (seed=1 test=false) failed: wrong" in caplog.text) == logged
 
 
 def test_job_raises_an_interruption(hydra_mode):

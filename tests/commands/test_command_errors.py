@@ -10,9 +10,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fashion_transfer.commands.errors import (
     HINTS,
-    check_entries,
     config_keys,
     explain,
+    nearest,
+    unknown_key,
     with_hint,
 )
 from fashion_transfer.errors import ArgumentError, FashionTransferError
@@ -152,14 +153,33 @@ def test_every_hint_is_for_a_message_of_the_library(phrase):
     assert phrase in literals()
 
 
-# ---- check_entries
+# ---- nearest
+
+KEYS = [
+    "seed",
+    "data.batch_size",
+    "data.dir",
+    "model.mixup",
+    "model.optimizer.lr",
+    "trainer.max_epochs",
+]
 
 
-def test_check_entries_rejects_an_entry_that_nothing_reads():
-    check_entries(CONFIG, "model", ["head", "mixup"])
-    with pytest.raises(FashionTransferError, match=r"^model.mixup is read by nothing: use .* head"):
-        check_entries(CONFIG, "model", ["head"])
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("data.batchsize", "data.batch_size"),
+        ("model.lr", "model.optimizer.lr"),
+        ("batch_sise", "data.batch_size"),
+        ("epochs", "trainer.max_epochs"),
+        ("model.no_such_entry", None),
+        ("x", None),
+    ],
+)
+def test_nearest_returns_the_key_that_was_meant(key, expected):
+    assert nearest(key, KEYS) == expected
 
 
-def test_check_entries_accepts_a_node_that_is_absent():
-    check_entries(CONFIG, "callbacks", [])
+def test_unknown_key_lists_the_keys_of_its_node_where_none_is_near():
+    message = unknown_key("data.x", KEYS)
+    assert message == "there is no key data.x: use one of data.batch_size, data.dir"

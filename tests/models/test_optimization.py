@@ -2,7 +2,14 @@ from functools import partial
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, OneCycleLR
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    LinearLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+)
 
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.models.optimization import (
@@ -74,7 +81,56 @@ def test_hyperparameters_are_restored_as_they_were():
     assert len(optimizer.param_groups[0]["params"]) == 2
 
 
+# ---- L-BFGS
+
+LBFGS = partial(torch.optim.LBFGS, line_search_fn="strong_wolfe")
+
+
+def test_lbfgs_comes_to_a_minimum_in_few_steps(make_task, make_trainer, make_features, tmp_path):
+    # All images in one batch, whose minimum it looks for in each of the two epochs.
+    batch = make_features(torch.arange(80) % 10)
+    losses = {}
+    for name, make in (("lbfgs", LBFGS), ("adamw", partial(RATE, lr=0.001))):
+        task = make_task(standardise=False, optimizer=make)
+        trainer = make_trainer(tmp_path, max_epochs=2)
+        trainer.fit(task, torch.utils.data.DataLoader([batch], batch_size=None))
+        logits = task.classifier.head(batch.features)
+        losses[name] = torch.nn.functional.cross_entropy(logits, batch.labels).item()
+    assert losses["lbfgs"] < 0.01 < losses["adamw"]
+
+
+def test_lbfgs_refuses_mixup(fit):
+    # Each of its iterations would minimise another function.
+    with pytest.raises(ArgumentError, match=r"^mixup must be 0 with LBFGS, got 1.0"):
+        fit(optimizer=LBFGS, mixup=1.0)
+
+
+def test_lbfgs_refuses_a_stage():
+    # It would silently train the head alone.
+    with pytest.raises(ArgumentError, match=r"^optimizer cannot be built: LBFGS has no second"):
+        build_optimizer(LBFGS, torch.nn.Linear(3, 2), torch.nn.Linear(4, 3))
+
+
 # ---- the schedule
+
+
+@pytest.mark.parametrize(("every", "validations"), [(1, 4), (2, 2)])
+def test_a_plateau_is_looked_for_after_each_validation(
+    make_task, make_trainer, feature_loader, tmp_path, every, validations
+):
+    # Nothing gets better by so much, so each validation lowers the rate.
+    scheduler = partial(ReduceLROnPlateau, factor=0.5, patience=0, threshold=1e9)
+    task = make_task(standardise=False, optimizer=RATE, scheduler=scheduler)
+    trainer = make_trainer(tmp_path, max_epochs=4, check_val_every_n_epoch=every)
+    trainer.fit(task, feature_loader(), feature_loader(40, seed=1))
+    [config] = trainer.lr_scheduler_configs
+    assert (config.interval, config.monitor) == ("epoch", "val/loss")
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**validations)
+
+
+def test_a_plateau_of_a_metric_that_is_not_measured_is_rejected(fit):
+    with pytest.raises(MisconfigurationException, match="val/loss"):
+        fit(optimizer=RATE, scheduler=ReduceLROnPlateau)
 
 
 def test_without_a_scheduler_the_rate_is_constant(fit):

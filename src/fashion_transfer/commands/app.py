@@ -12,6 +12,7 @@ from fashion_transfer.commands.inference import (
     load,
     move,
 )
+from fashion_transfer.commands.schema import check_config
 from fashion_transfer.page import build_page, launch
 from fashion_transfer.page.environment import import_gradio
 from fashion_transfer.page.guard import LOOPBACK
@@ -28,6 +29,7 @@ def app(cfg: DictConfig) -> None:
     Raises:
         FashionTransferError: no checkpoint, no Gradio, or no such address.
     """
+    check_config(cfg, "app")
     import_gradio()  # before the checkpoint is loaded, which takes longer
     device = choose_device(cfg.device)
     path = checkpoint_path(cfg)

@@ -1,35 +1,26 @@
 """Builds objects from the configuration, which goes no further: they take plain arguments."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from fashion_transfer.commands.errors import check_entries, config_keys
+from fashion_transfer.commands.errors import config_keys
 from fashion_transfer.errors import FashionTransferError
 
 if TYPE_CHECKING:
     from fashion_transfer.data import ClassificationDataModule
+    from fashion_transfer.features import Backbone
     from fashion_transfer.models import ClassificationTask
-
-MODEL_ENTRIES = (
-    "backbone",
-    "head",
-    "standardise",
-    "label_smoothing",
-    "mixup",
-    "class_weights",
-    "second_opinion",
-    "trainable_stage_lr",
-    "optimizer",
-    "scheduler",
-)
-POLICY_ENTRIES = ("threshold", "threshold_target")
-TARGET_ENTRIES = ("selective_accuracy", "warned")
 
 ARGUMENT_NODES = ("model", "policy", "policy.threshold_target", "data")
 """Where the arguments of the task and the data module come from."""
+
+MAX_BACKBONES = 2
+FROZEN_BACKBONES: dict[str, "Backbone"] = {}
+"""Those built last in this process, by their node as JSON: a sweep reads the weights once."""
 
 
 def build_datamodule(cfg: DictConfig, **overrides: Any) -> "ClassificationDataModule":
@@ -63,14 +54,13 @@ def build_task(cfg: DictConfig, datamodule: "ClassificationDataModule") -> "Clas
         datamodule: gives class names, image size and preparation.
 
     Raises:
-        FashionTransferError: a value is not possible, or an entry is read by nothing.
+        FashionTransferError: a value is not possible.
     """
     from fashion_transfer.models import ClassificationTask, Classifier
 
-    check_entries(cfg, "model", MODEL_ENTRIES)
     policy = read_policy(cfg)
     model = cfg.model
-    backbone = instantiate(model.backbone, _convert_="all")
+    backbone = _build_backbone(model.backbone)
     with config_keys(cfg, *ARGUMENT_NODES):
         classifier = Classifier(
             backbone,
@@ -85,24 +75,32 @@ def build_task(cfg: DictConfig, datamodule: "ClassificationDataModule") -> "Clas
         return ClassificationTask(
             classifier,
             optimizer=instantiate(model.optimizer, _convert_="all"),
-            scheduler=instantiate(model.scheduler, _convert_="all"),
+            scheduler=instantiate(model.get("scheduler"), _convert_="all"),
             label_smoothing=model.label_smoothing,
             mixup=model.mixup,
             class_weights=model.class_weights,
             trainable_stage_lr=model.trainable_stage_lr,
+            monitor=cfg.monitor.metric or "val/loss",
             seed=cfg.seed,
             **policy,
         )
 
 
-def read_policy(cfg: DictConfig) -> dict[str, Any]:
-    """Returns `threshold` and `threshold_target` as plain values.
+def _build_backbone(node: DictConfig) -> "Backbone":
+    """Returns a backbone; a frozen one serves all jobs of a process that describe the same."""
+    description = json.dumps(_plain(node), sort_keys=True)
+    if description in FROZEN_BACKBONES:
+        return FROZEN_BACKBONES[description]
+    backbone: Backbone = instantiate(node, _convert_="all")
+    if not node.unfreeze_last:
+        while len(FROZEN_BACKBONES) >= MAX_BACKBONES:
+            FROZEN_BACKBONES.pop(next(iter(FROZEN_BACKBONES)))
+        FROZEN_BACKBONES[description] = backbone
+    return backbone
 
-    Raises:
-        FashionTransferError: `policy` has an entry that nothing reads.
-    """
-    check_entries(cfg, "policy", POLICY_ENTRIES)
-    check_entries(cfg, "policy.threshold_target", TARGET_ENTRIES)
+
+def read_policy(cfg: DictConfig) -> dict[str, Any]:
+    """Returns `threshold` and `threshold_target` as plain values."""
     policy: dict[str, Any] = _plain(cfg.policy)
     return policy
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from fashion_transfer.commands.errors import explain
+from fashion_transfer.commands.launch import external_arguments
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
     try:
         if rewrite is not None:
             sys.argv[1:] = rewrite(sys.argv[1:])
+        sys.argv += external_arguments()
         main()
         if _failures:
             raise _failures.pop()
@@ -58,35 +61,56 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
         gc.enable()
 
 
-def job(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
-    """Runs one Hydra job; in a multirun an error is logged at once, and the other jobs go on."""
-    _quieten()
-    if not gc.isenabled():  # the first job: everything has been imported
-        gc.freeze()
-        gc.enable()
+def job(
+    function: Callable[[DictConfig], Any] | str,
+    cfg: DictConfig,
+    check: Callable[[DictConfig], None] | None = None,
+) -> Any:
+    """Runs one Hydra job; in a multirun an error is reported at once, and the other jobs go on.
+
+    Args:
+        function: what runs; or its dotted name, and it is imported after the check.
+        cfg: the configuration.
+        check: of the configuration.
+    """
+    quieten()
     try:
-        return function(cfg)
+        if check is not None:
+            check(cfg)
+        call = get_method(function) if isinstance(function, str) else function
+        quieten()  # again: what was imported by now has set the levels of its loggers
+        if not gc.isenabled():  # the first job: everything has been imported
+            gc.freeze()
+            gc.enable()
+        return call(cfg)
     except Exception as error:
         hydra = HydraConfig.get()
         if hydra.mode == RunMode.RUN:
             _failures.append(error)  # handed to `run` past Hydra, which would print it twice
             return None
-        overrides = " ".join(hydra.overrides.task)
-        message = explain(error) or repr(error)
-        log.error("job %s (%s) failed: %s", hydra.job.num, overrides, message)
+        if not hydra.sweeper._target_.startswith("hydra_plugins."):  # those report it themselves
+            overrides = " ".join(hydra.overrides.task)
+            message = explain(error) or repr(error)
+            log.error("job %s (%s) failed: %s", hydra.job.num, overrides, message)
         raise
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Drops messages of libraries in every run that nobody here can or should act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Why training ended early is worth a line (callbacks.early_stopping.verbose).
+    early_stopping = logging.getLogger("lightning.pytorch.callbacks.early_stopping")
+    early_stopping.setLevel(logging.INFO)
+    early_stopping.handlers[:] = logging.getLogger().handlers
+    early_stopping.propagate = False  # Lightning's own handler would print it again
     # It reports on every machine without a GPU that there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for message in (
         r".*module\(s\) in eval mode",  # the backbone, as it should be
         r".*does not have many workers",  # features and 28 x 28 pixels need none
         r".*smaller than the logging interval",
+        r"Checkpoint directory .* exists and is not empty",  # of a run that is continued
         r"The dirpath has changed from",  # on purpose: another run's checkpoint may be continued
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
         r"Corrupt EXIF data",  # what a camera wrote beside the picture, which is whole

@@ -1,9 +1,10 @@
 """Errors as the user reads them: one line, with the keys of `conf/`. Imports no torch."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import Any
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -24,8 +25,8 @@ HINTS = {
     "use the precision float32": "model.backbone.precision=float32",
     "use fewer images or views, or a smaller image size": "data.image_size=64",
     "image_size must be": "data.image_size=N",
-    "without a scheduler": "model.scheduler=null",
-    "give max_epochs, or no scheduler": "trainer.max_epochs=N, or model.scheduler=null",
+    "without a scheduler": "model/scheduler=none",
+    "give max_epochs, or no scheduler": "trainer.max_epochs=N, or model/scheduler=none",
     "threshold=auto cannot be fitted": "policy.threshold=0.8",
     "choose another cache folder": "paths.cache=DIR",
     "run `make data`, or put": "data.dir=DIR names another folder",
@@ -39,6 +40,9 @@ HINTS = {
     "or no synthetic ones": "data.synthetic=null, or images_per_set=0 in evaluate.py",
 }
 """Keys to set, by a phrase in a message of the library, which knows no keys."""
+
+WORD_CUTOFF = 0.75
+"""Similarity from which one word is taken for a misspelt other one."""
 
 # Raised for values that the user gave, by libraries that the user named them for.
 _MISTAKES = (FashionTransferError, HydraException, OmegaConfBaseException)
@@ -55,8 +59,6 @@ def explain(error: BaseException) -> str | None:
             return with_hint(_one_line(cause))
         if isinstance(cause, InstantiationException):
             node = _full_key(cause)
-            if message := _unknown_argument(cause, node):
-                return message
         cause = cause.__cause__
     if message := _unknown_option(error) or _unknown_key(error):
         return message
@@ -97,22 +99,48 @@ def config_keys(cfg: DictConfig, *nodes: str) -> Iterator[None]:
         raise
 
 
-def check_entries(cfg: DictConfig, node: str, known: Collection[str]) -> None:
-    """Checks that a node has no entry that nothing reads.
+def unknown_key(key: str, keys: list[str]) -> str:
+    """Returns the message for a key that nothing reads.
 
     Args:
-        cfg: the configuration.
-        node: its key, such as `model`; nothing happens if there is none.
-        known: the entries that are read.
-
-    Raises:
-        FashionTransferError: it has another one.
+        key: dotted, as it was given.
+        keys: all that there are.
     """
-    for name in OmegaConf.select(cfg, node) or ():
-        if name not in known:
-            raise FashionTransferError(
-                f"{node}.{name} is read by nothing: use one of {', '.join(sorted(known))}"
-            )
+    if likely := nearest(key, keys):
+        return f"there is no key {key}: did you mean {likely}?"
+    node, dot, _ = key.rpartition(".")
+    siblings = [k for k in keys if k.startswith(f"{node}{dot}") and k.count(".") == key.count(".")]
+    return f"there is no key {key}: use one of {', '.join(sorted(siblings))}"
+
+
+def nearest(key: str, keys: list[str]) -> str | None:
+    """Returns the key that was probably meant: misspelt, or the same word in another node.
+
+    Args:
+        key: dotted, as it was given.
+        keys: all that there are.
+    """
+    node, _, name = key.rpartition(".")
+    siblings = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == node and k != key]
+    if close := get_close_matches(name, siblings, n=1, cutoff=0.7):
+        return f"{node}.{close[0]}".lstrip(".")
+    elsewhere = sorted((other for other in keys if other != key), key=lambda k: k.count("."))
+    last = {other: other.rpartition(".")[2] for other in elsewhere}
+    for other in elsewhere:
+        if last[other] == name:
+            return other
+    if close := get_close_matches(name, last.values(), n=1, cutoff=WORD_CUTOFF):
+        return next(other for other in elsewhere if last[other] == close[0])
+    return next((other for other in elsewhere if name in last[other].split("_")), None)
+
+
+def keys_of(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yields the dotted keys of a configuration, those of nodes included."""
+    for name, value in config.items():
+        if not str(name).startswith("_"):
+            yield f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from keys_of(value, f"{prefix}{name}.")
 
 
 def _unknown_option(error: BaseException) -> str | None:
@@ -121,16 +149,6 @@ def _unknown_option(error: BaseException) -> str | None:
         return None
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     return f"there is no {group}={option}: use one of {', '.join(error.options)}"
-
-
-def _unknown_argument(error: InstantiationException, node: str) -> str | None:
-    """Returns the message for a key that what is built from a node does not take, else None."""
-    pattern = r"target '(\S+)':.*unexpected keyword argument '(\w+)'"
-    match = re.search(pattern, str(error), re.DOTALL)
-    if match is None:
-        return None
-    target = match[1].rpartition(".")[2]
-    return f"{node}.{match[2]} is no option of {target}: leave it out, or choose another {node}"
 
 
 def _unknown_key(error: BaseException) -> str | None:
@@ -143,25 +161,13 @@ def _unknown_key(error: BaseException) -> str | None:
     parent, key = cause.parent_node, str(cause.full_key)
     if not isinstance(parent, DictConfig) or not parent:
         return None
-    node, dot, name = key.rpartition(".")
-    siblings = sorted(f"{node}{dot}{entry}" for entry in map(str, parent) if entry[0] != "_")
-    everywhere = sorted(_keys(OmegaConf.to_container(parent._get_root())), key=_depth)
-    namesakes = [other for other in everywhere if other.rpartition(".")[2] == name]
-    likely = [*get_close_matches(key, siblings, n=1, cutoff=0.8), *namesakes]
-    choice = f"did you mean {likely[0]}?" if likely else f"use one of {', '.join(siblings)}"
-    return f"there is no key {key}: {choice} (a + in front of it adds a new key)"
-
-
-def _keys(node: object, prefix: str = "") -> Iterator[str]:
-    """Yields the dotted keys in nested dictionaries, those of Hydra's own settings left out."""
-    for name, entry in node.items() if isinstance(node, dict) else ():
-        if prefix or name != "hydra":
-            yield f"{prefix}{name}"
-            yield from _keys(entry, f"{prefix}{name}.")
-
-
-def _depth(key: str) -> int:
-    return key.count(".")
+    if "_target_" in parent:
+        hint = " (a + in front of it gives an argument that conf/ does not name)"
+    else:
+        hint = ""
+    everything: Any = OmegaConf.to_container(parent._get_root())
+    keys = [k for k in keys_of(everything) if k.partition(".")[0] != "hydra"]
+    return f"{unknown_key(key, keys)}{hint}"
 
 
 def _full_key(error: InstantiationException) -> str:

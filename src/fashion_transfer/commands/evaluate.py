@@ -21,8 +21,10 @@ from fashion_transfer.commands.inference import (
     move,
 )
 from fashion_transfer.commands.provenance import provenance
+from fashion_transfer.commands.schema import check_config
 from fashion_transfer.confidence import Calibrator
-from fashion_transfer.data import ClassificationDataModule, ImageDataset
+from fashion_transfer.data import ClassificationDataModule, ImageDataset, Split
+from fashion_transfer.data.mnist import mnist_split
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.evaluation import (
     Evaluated,
@@ -34,12 +36,13 @@ from fashion_transfer.evaluation import (
 )
 from fashion_transfer.evaluation.sets import TEST
 from fashion_transfer.features import Extractor, FeatureStore
+from fashion_transfer.files import write_text
 from fashion_transfer.models import Classifier, load_classifier, single_item_metrics
 from fashion_transfer.models.checkpoint import FROM_CHECKPOINT
 from fashion_transfer.progress import ProgressBar, progress_bar
 from fashion_transfer.reporting import print_metrics
+from fashion_transfer.reporting.ood import is_in_ood_table, ood_markdown, print_ood
 from fashion_transfer.runs.folders import write_metrics
-from fashion_transfer.synthetic.images import MAX_ROWS
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ def evaluate(cfg: DictConfig) -> None:
     with config_keys(cfg, "data"):
         datamodule.prepare_data()
         datamodule.setup("test")
-        sets = evaluation_sets(datamodule, cfg.images_per_set)
+        sets = evaluation_sets(datamodule, cfg.images_per_set, _mnist(cfg))
     total = sum(map(len, sets.values())) * (1 if reference is None else 2)
     with progress_bar("evaluating", total) as progress:
         evaluated = _evaluate_sets(classifier, datamodule, sets, progress)
@@ -87,6 +90,8 @@ def evaluate(cfg: DictConfig) -> None:
             metrics |= _reference_metrics(reference, by_reference)
     if cfg.images_per_set:
         write_report(evaluated, by_reference, classifier, sets, folder)
+        write_text(folder / "out_of_distribution.md", ood_markdown(metrics))
+        print_ood(metrics)
     if cfg.data_checks and cfg.store and can_check(datamodule):
         metrics |= check_data(classifier, datamodule, folder)
     everything = {
@@ -96,23 +101,34 @@ def evaluate(cfg: DictConfig) -> None:
         **provenance(classifier, precision),
     }
     write_metrics(folder, everything)
-    # The rate of each synthetic set is in the table of warnings already.
+    # The metrics of each synthetic set are in the tables already.
     in_table = {f"{p}{name}/warned" for name in sets if name != TEST for p in ("", "reference/")}
-    shown = {name: value for name, value in everything.items() if name not in in_table}
+    shown = {
+        name: value
+        for name, value in everything.items()
+        if name not in in_table and not is_in_ood_table(name)
+    }
     print_metrics(shown, title=f"evaluation {folder}")
 
 
 def _check(cfg: DictConfig) -> None:
-    count = cfg.images_per_set
-    if not isinstance(count, int) or not 0 <= count <= MAX_ROWS:
-        raise FashionTransferError(
-            f"images_per_set must be a whole number from 0 to {MAX_ROWS}, got {count!r}"
-        )
+    check_config(cfg, "evaluate")
     if cfg.data.image_size != FROM_CHECKPOINT:
         raise FashionTransferError(
             f"data.image_size must be {FROM_CHECKPOINT} in an evaluation, got "
             f"{cfg.data.image_size!r}: train another classifier for another size"
         )
+
+
+def _mnist(cfg: DictConfig) -> Split | None:
+    """Reads the MNIST digits, if they are wanted and there."""
+    digits = mnist_split(cfg.mnist) if cfg.mnist and cfg.images_per_set else None
+    if cfg.mnist and cfg.images_per_set and digits is None:
+        log.info(
+            "without MNIST, which is not in %s: `python -m fashion_transfer.data.mnist %s` gets it",
+            *(cfg.mnist, cfg.mnist),
+        )
+    return digits
 
 
 def _check_data(classifier: Classifier, datamodule: ClassificationDataModule, path: Path) -> None:

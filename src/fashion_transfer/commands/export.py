@@ -12,6 +12,7 @@ from fashion_transfer.commands.inference import (
     load,
     move,
 )
+from fashion_transfer.commands.schema import check_config
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.export import check_packages, write_onnx
 
@@ -30,6 +31,7 @@ def export(cfg: DictConfig) -> None:
         FashionTransferError: no checkpoint, a value is not possible, a package is missing, or the
             file cannot be written.
     """
+    check_config(cfg, "export")
     check_packages()
     path = checkpoint_path(cfg)
     output = Path(cfg.output) if cfg.output else path.with_name(ONNX_FILE)

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 
 from fashion_transfer.commands.build import read_policy
-from fashion_transfer.commands.errors import check_entries, config_keys
+from fashion_transfer.commands.errors import config_keys
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import Classifier, load_classifier
 from fashion_transfer.runs.folders import newest_checkpoint
@@ -50,8 +50,6 @@ def load(
         FashionTransferError: the file is not a checkpoint, its weights are missing, or a value is
             not possible.
     """
-    check_entries(cfg, "model", ("backbone",))
-    check_entries(cfg, "model.backbone", entries)
     options: dict[str, Any] = {name: cfg.model.backbone[name] for name in entries}
     options |= backbone
     with config_keys(cfg, "policy", "policy.threshold_target", "model.backbone"):

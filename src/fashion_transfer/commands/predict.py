@@ -19,6 +19,7 @@ from fashion_transfer.commands.inference import (
     load,
     move,
 )
+from fashion_transfer.commands.schema import check_config
 from fashion_transfer.data import Preparation, find_images, read_image
 from fashion_transfer.data.image_files import read_path_list
 from fashion_transfer.data.preparation import Prepared
@@ -76,10 +77,7 @@ def predict(cfg: DictConfig, paths: Sequence[str] = ()) -> None:
             case, after all is written.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if not isinstance(cfg.batch_size, int) or cfg.batch_size < 1:
-        raise FashionTransferError(
-            f"batch_size must be a whole number from 1, got {cfg.batch_size!r}"
-        )
+    check_config(cfg, "predict")
     device = choose_device(cfg.device)
     files = find_images(_inputs(cfg, paths))
     path = checkpoint_path(cfg)

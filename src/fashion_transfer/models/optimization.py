@@ -21,6 +21,7 @@ def build_optimizer(
     head: nn.Module,
     stage: nn.Module | None = None,
     stage_lr: float | None = None,
+    mixup: float = 0.0,
 ) -> torch.optim.Optimizer:
     """Builds the optimizer of a head and of a trainable stage, if there is one.
 
@@ -30,12 +31,15 @@ def build_optimizer(
         stage: a trainable stage of the backbone, without weight decay, which would undo what was
             pretrained.
         stage_lr: its learning rate; None: a tenth of the head's.
+        mixup: of the features in training.
 
     Raises:
-        ArgumentError: its arguments are wrong.
+        ArgumentError: its arguments are wrong, or it does not go with mixup.
     """
     try:
         optimizer = make(head.parameters())
+        if stage is not None and isinstance(optimizer, torch.optim.LBFGS):
+            raise ValueError("LBFGS has no second group of parameters for a trainable stage")
         if stage is not None:
             rate = optimizer.defaults["lr"] / 10 if stage_lr is None else stage_lr
             group: dict[str, Any] = {"params": stage.parameters(), "lr": rate}
@@ -44,6 +48,9 @@ def build_optimizer(
             optimizer.add_param_group(group)
     except (TypeError, ValueError) as error:
         raise ArgumentError("optimizer", f"cannot be built: {error}") from error
+    if mixup and isinstance(optimizer, torch.optim.LBFGS):
+        # It evaluates a batch again and again, each time mixed in another way.
+        raise ArgumentError("mixup", f"must be 0 with LBFGS, got {mixup}")
     return optimizer
 
 
@@ -62,7 +69,7 @@ def set_hyperparameters(optimizer: torch.optim.Optimizer, values: list[dict[str,
 def build_schedule(
     make: Callable[..., Schedule], optimizer: torch.optim.Optimizer, trainer: L.Trainer
 ) -> Schedule:
-    """Builds a schedule that is stepped after every batch.
+    """Builds a schedule of the learning rate, see `schedule_options`.
 
     Args:
         make: takes the optimizer; where it has an argument named in `LENGTHS` that is not given
@@ -86,6 +93,21 @@ def build_schedule(
     except (TypeError, ValueError) as error:
         given = f" with {', '.join(arguments)}" if arguments else ""
         raise ArgumentError("scheduler", f"cannot be built{given}: {error}") from error
+
+
+def schedule_options(schedule: Schedule, monitor: str, trainer: L.Trainer) -> dict[str, Any]:
+    """Returns a schedule as Lightning takes it, with when it is stepped.
+
+    Args:
+        schedule: one that waits for a plateau is stepped after each validation, any other after
+            each batch.
+        monitor: name of the metric that the former watches.
+        trainer: knows which epochs end with a validation.
+    """
+    if not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        return {"scheduler": schedule, "interval": "step"}
+    every = trainer.check_val_every_n_epoch or 1
+    return {"scheduler": schedule, "interval": "epoch", "frequency": every, "monitor": monitor}
 
 
 def check_length(schedule: Any, make: Callable[..., Schedule], steps: float) -> None:

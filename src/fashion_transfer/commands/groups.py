@@ -1,0 +1,55 @@
+"""`GROUP=null` among the arguments, which Hydra knows in files alone. Imports no torch."""
+
+import re
+
+from fashion_transfer.errors import FashionTransferError
+
+GROUPS = (
+    "callbacks",
+    "data",
+    "debug",
+    "experiment",
+    "logger",
+    "model",
+    "model/backbone",
+    "model/head",
+    "model/optimizer",
+    "model/scheduler",
+    "paths",
+    "policy",
+    "recipe",
+    "trainer",
+)
+"""The configuration groups of train.py."""
+
+WITHOUT_FILE = ("debug", "experiment")
+"""Those of which no file is chosen by default."""
+
+_NO_NAME = re.compile(r"[-+\d.]+|true|false", re.IGNORECASE)
+
+
+def group_choices(arguments: list[str]) -> list[str]:
+    """Returns arguments in which Hydra takes `GROUP=null` for no file of that group.
+
+    A group that has a file by default is deleted from the defaults; one that has none loses what
+    was chosen before.
+
+    Raises:
+        FashionTransferError: a number or a truth value is given for the name of a file.
+    """
+    result: list[str] = []
+    for argument in arguments:
+        group, _, value = argument.partition("=")
+        if group not in GROUPS:
+            result.append(argument)
+        elif value == "null" and group in WITHOUT_FILE:
+            result = [a for a in result if a.partition("=")[0] != group]
+        elif value == "null":
+            result.append(f"~{group}")
+            if group == "data":  # whose name the recipe has
+                result.append("~recipe")
+        elif _NO_NAME.fullmatch(value):
+            raise FashionTransferError(f"there is no {argument}: name a file of conf/{group}")
+        else:
+            result.append(argument)
+    return result

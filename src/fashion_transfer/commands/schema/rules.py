@@ -1,0 +1,178 @@
+"""Keys whose values are possible alone, but not together. Imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fashion_transfer.errors import FashionTransferError
+
+Config = Mapping[str, Any]
+
+TARGETS = {
+    "model/optimizer": {
+        "adamw": "torch.optim.AdamW",
+        "adam": "torch.optim.Adam",
+        "sgd": "torch.optim.SGD",
+        "lbfgs": "torch.optim.LBFGS",
+    },
+    "model/scheduler": {
+        "one_cycle": "torch.optim.lr_scheduler.OneCycleLR",
+        "cosine": "torch.optim.lr_scheduler.CosineAnnealingLR",
+        "plateau": "torch.optim.lr_scheduler.ReduceLROnPlateau",
+    },
+}
+"""`_target_` of each file of a group whose arguments suit no other one."""
+
+LBFGS = TARGETS["model/optimizer"]["lbfgs"]
+ENDING = ("OneCycleLR", "CosineAnnealingLR")
+"""Schedules that need to know where training ends."""
+
+ELSEWHERE = {
+    "callbacks": "add it to the node callbacks",
+    "logger": "add it to the node logger",
+    "plugins": "leave it out",
+}
+"""Arguments of the trainer that it gets from elsewhere, and what to do."""
+
+
+def check_targets_of_groups(
+    config: Config, choices: Mapping[str, Any], overrides: Sequence[str]
+) -> None:
+    """Checks that an optimizer or a schedule has its own arguments, and not those of another one.
+
+    Args:
+        config: plain, resolved.
+        choices: file of each configuration group, as Hydra gives them.
+        overrides: as the user gave them.
+
+    Raises:
+        FashionTransferError: its `_target_` was changed.
+    """
+    for group, targets in TARGETS.items():
+        key = group.replace("/", ".")
+        node = _at(config, key)
+        expected = targets.get(str(choices.get(group)))
+        given = any(o.lstrip("+").startswith(f"{key}._target_=") for o in overrides)
+        target = node.get("_target_") if isinstance(node, Mapping) else None
+        if target is None or not (given or (expected and target != expected)):
+            continue
+        own = next((name for name, other in targets.items() if other == target), None)
+        instead = f"{group}={own}" if own else f"{group}=NAME with a file conf/{group}/NAME.yaml"
+        raise FashionTransferError(
+            f"{key}._target_={target} would keep the arguments of {group}={choices.get(group)}: "
+            f"use {instead}"
+        )
+
+
+def check_training(config: Config) -> None:
+    """Checks the values of a training run against each other.
+
+    Args:
+        config: plain, resolved, each value possible alone.
+
+    Raises:
+        FashionTransferError: two do not go together.
+    """
+    _check_trainer(config)
+    _check_monitor(config["monitor"])
+    _check_lbfgs(config["model"])
+    _check_validation(config)
+
+
+def remarks(config: Config) -> list[str]:
+    """Returns what is possible in a training run but has no effect."""
+    data, model = config["data"], config["model"]
+    lines = []
+    augmentation = data.get("augmentation") or {}
+    ranges = [name for name in ("rotation", "shift", "zoom", "shear") if augmentation.get(name)]
+    if ranges and data.get("views") == 1:
+        lines.append(
+            f"data.augmentation.{ranges[0]}={augmentation[ranges[0]]} has no effect with "
+            "data.views=1, the clean image: give data.views=N, or null for fresh ones"
+        )
+    if model["trainable_stage_lr"] is not None and not model["backbone"]["unfreeze_last"]:
+        lines.append("model.trainable_stage_lr has no effect without model.backbone.unfreeze_last")
+    return lines
+
+
+def _check_trainer(config: Config) -> None:
+    trainer = config["trainer"]
+    for name, instead in ELSEWHERE.items():
+        if name in trainer:
+            raise FashionTransferError(f"trainer.{name} is read by nothing: {instead}")
+    limits = [trainer.get("max_steps", -1), trainer.get("max_time")]
+    schedule = _name(config["model"].get("scheduler"))
+    if trainer["max_epochs"] == -1 and limits == [-1, None] and schedule in ENDING:
+        raise FashionTransferError(
+            "trainer.max_epochs=-1 has no end, and model.scheduler needs to know where training "
+            "ends: give trainer.max_epochs=N, or model/scheduler=none"
+        )
+
+
+def _check_monitor(monitor: Config) -> None:
+    metric, mode = monitor["metric"], monitor["mode"]
+    for part, best in (("loss", "min"), ("accuracy", "max")):
+        if metric is not None and metric.endswith(part) and mode != best:
+            raise FashionTransferError(f"monitor.mode must be {best} for {metric}, got {mode}")
+
+
+def _check_lbfgs(model: Config) -> None:
+    if model["optimizer"]["_target_"] != LBFGS:
+        return
+    changing = "each of its iterations would minimise another function"
+    conflicts = {
+        "model.mixup": (model["mixup"], changing, "model.mixup=0"),
+        "model.head.dropout": (model["head"].get("dropout"), changing, "model.head.dropout=0"),
+        "model.backbone.unfreeze_last": (
+            model["backbone"].get("unfreeze_last"),
+            "it takes one group of parameters",
+            "model.backbone.unfreeze_last=false",
+        ),
+    }
+    for key, (value, reason, instead) in conflicts.items():
+        if value:
+            shown = "true" if value is True else value
+            raise FashionTransferError(
+                f"model/optimizer=lbfgs does not go with {key}={shown} ({reason}): give {instead}, "
+                "or another model/optimizer"
+            )
+    if _name(model.get("scheduler")) == "OneCycleLR":
+        raise FashionTransferError(
+            "model/optimizer=lbfgs does not go with model/scheduler=one_cycle, which needs a "
+            "momentum: use model/scheduler=none, or another model/optimizer"
+        )
+
+
+def _check_validation(config: Config) -> None:
+    """Checks that there is something to watch for what watches the validation."""
+    callbacks = config.get("callbacks") or {}
+    watching = {
+        f"callbacks.{name}": f"callbacks.{name}=null"
+        for name, callback in callbacks.items()
+        if _name(callback) == "EarlyStopping"
+    }
+    if _name(config["model"].get("scheduler")) == "ReduceLROnPlateau":
+        watching["model/scheduler=plateau"] = "model/scheduler=none"
+    missing = {
+        "trainer.limit_val_batches=0": config["trainer"]["limit_val_batches"] == 0,
+        "data.val_per_class=0": config["data"].get("val_per_class") == 0,
+        "monitor.metric=null": config["monitor"]["metric"] is None,
+    }
+    for key, instead in watching.items():
+        for reason, applies in missing.items():
+            if applies:
+                raise FashionTransferError(
+                    f"{key} watches the metric of the validation, and there is none with {reason}: "
+                    f"leave that out, or give {instead}"
+                )
+
+
+def _at(config: Config, key: str) -> Any:
+    node: Any = config
+    for name in key.split("."):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node
+
+
+def _name(node: Any) -> str:
+    """Returns the last part of a node's target; nothing for no node."""
+    return str(node["_target_"]).rpartition(".")[2] if node else ""
