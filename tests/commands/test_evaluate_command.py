@@ -1,7 +1,9 @@
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -10,11 +12,12 @@ from PIL import Image
 
 from fashion_transfer.commands import evaluate as command
 from fashion_transfer.confidence import REASONS
+from fashion_transfer.data import mnist
 from fashion_transfer.models import Classifier
 from fashion_transfer.synthetic import LAYOUTS, OUT_OF_DISTRIBUTION
 
 GROUPS = ("multi_item", "control", "out_of_distribution")
-FIGURES = ("reliability", "risk_coverage", "confidence", "mistakes", "evaluation_sets")
+FIGURES = ("reliability", "risk_coverage", "confidence", "mistakes", *GROUPS)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,7 @@ def settings(idx_dir, tmp_path_factory):
             f"paths.cache={cache}",
             f"paths.logs={logs}",
             "images_per_set=0",
+            "mnist=null",  # whoever runs the tests may have the files
             *more,
         ]
 
@@ -72,7 +76,7 @@ def test_evaluation_of_a_copied_checkpoint_repeats_the_test_metrics(
     shutil.copy(trained.best, alone)
     run("evaluate.py", *settings(tmp_path / "logs", f"ckpt_path={alone}")).succeeded()
     metrics = read_metrics(only_run(tmp_path / "logs", "evaluate"))
-    assert len(of_test(metrics)) == 26
+    assert len(of_test(metrics)) == 29
     assert of_test(metrics) == same_as_trained(trained)
     for name in ("weights/sha256", "backbone/precision", "backbone/compiled", "versions/torch"):
         assert metrics[name] == trained.metrics[name]
@@ -192,6 +196,43 @@ def test_report_prints_each_rate_of_a_set_once(reported):
     assert "multi_item/trained/warned" in out
     assert "multi_item/crossed/warned" not in out
     assert "reference/control/crossed/warned" not in out
+
+
+def test_ood_sets_have_a_table_of_their_own(reported):
+    ended, folder, metrics = reported
+    assert "FPR95" in ended.out
+    assert "out_of_distribution/noise/auroc " not in ended.out
+    lines = (folder / "out_of_distribution.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[0] for row in cells[2:]] == ["noise", "digits", "textures", "shuffled patches"]
+    assert len(cells[0]) == 8  # with those of the reference rule
+    assert cells[2][2] == f"{metrics['out_of_distribution/noise/auroc']:.4f}"
+
+
+def test_mnist_is_evaluated_where_its_file_is_and_otherwise_named_once(
+    run, settings, trained, tmp_path, write_idx, monkeypatch
+):
+    monkeypatch.setattr(command, "write_report", lambda *_: None)  # takes longer than all else
+    few = (f"ckpt_path={trained.best}", "images_per_set=2")
+    folder = tmp_path / "mnist"
+    out = run("evaluate.py", *settings(tmp_path / "a", *few, f"mnist={folder}")).succeeded().out
+    assert out.count(f"without MNIST, which is not in {folder}") == 1
+    assert "out_of_distribution/mnist/auroc" not in read_metrics(
+        only_run(tmp_path / "a", "evaluate")
+    )
+    folder.mkdir()
+    digits = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    write_idx(folder / mnist.FILE, digits)
+    message = run("evaluate.py", *settings(tmp_path / "b", *few, f"mnist={folder}")).mistake()
+    assert "t10k-images-idx3-ubyte is not the official file" in message
+    md5 = hashlib.md5((folder / mnist.FILE).read_bytes(), usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(mnist, "MD5", md5)
+    run("evaluate.py", *settings(tmp_path / "c", *few, f"mnist={folder}")).succeeded()
+    metrics = read_metrics(only_run(tmp_path / "c", "evaluate"))
+    assert 0 <= metrics["out_of_distribution/mnist/auroc"] <= 1
+    assert {"warned", "fpr95", "auroc_by_confidence"} <= {
+        name.rpartition("/")[2] for name in metrics if "mnist" in name
+    }
 
 
 def test_evaluation_without_a_reference_has_no_metrics_of_it(run, settings, trained, tmp_path):

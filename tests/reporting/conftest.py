@@ -1,12 +1,19 @@
-"""Predictions and images of known content."""
+"""Predictions and images of known content, tasks and trainers for callbacks."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from fashion_transfer.confidence.decision import Prediction
+from fashion_transfer.data.fashion_mnist import CLASS_NAMES
+from fashion_transfer.models import ClassificationTask, Classifier
 from fashion_transfer.reporting import ImagePrediction
 
 
@@ -66,3 +73,39 @@ def assert_texts_fit():
             assert all(box.x0 >= 0 for box in ticks if box.width)
 
     return check
+
+
+@pytest.fixture
+def make_task(backbone):
+    """`make_task(multi_item=False)`: an untrained task on the shared ResNet18."""
+
+    def make(multi_item: bool = False) -> ClassificationTask:
+        torch.manual_seed(0)
+        head = {"name": "linear"}
+        classifier = Classifier(
+            backbone, CLASS_NAMES, head=head, image_size=32, multi_item=multi_item
+        )
+        rate = partial(torch.optim.AdamW, lr=0.01)
+        return ClassificationTask(classifier, optimizer=rate, scheduler=None, mixup=0.0)
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(tmp_path):
+    """`make_trainer(*callbacks, **options)`: on the CPU, one epoch, logs to TensorBoard."""
+
+    def make(*given, **options) -> L.Trainer:
+        board = TensorBoardLogger(tmp_path, "tensorboard", "", default_hp_metric=False)
+        quiet = {
+            "accelerator": "cpu",
+            "max_epochs": 1,
+            "logger": [board],
+            "enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in given),
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+        }
+        return L.Trainer(callbacks=list(given), **(quiet | options))
+
+    return make

@@ -11,7 +11,7 @@ from fashion_transfer.reporting import (
     mistakes_sheet,
     save_figure,
 )
-from fashion_transfer.reporting.image_sheets import MAX_MISTAKES
+from fashion_transfer.reporting.image_sheets import MAX_MISTAKES, views_sheet
 from fashion_transfer.reporting.plotting import VERMILION
 
 
@@ -76,6 +76,12 @@ def test_mistakes_sheet_rejects_different_lengths(numbered_images, images, label
         mistakes_sheet(numbered_images(images), ["a"] * labels, torch.ones(values), ["b"] * true)
 
 
+def test_mistakes_sheet_names_what_the_predictions_are_of(numbered_images):
+    title = "2 test images"
+    figure = mistakes_sheet(numbered_images(2), ["Bag"] * 2, torch.ones(2), ["Coat"] * 2, title)
+    assert figure.axes[0].get_title() == "The 2 mistakes in 2 test images"
+
+
 # ---- evaluation sets
 
 
@@ -103,6 +109,26 @@ def test_evaluation_sets_sheet_has_a_row_per_set(numbered_images, prediction, tm
     orange = [t.get_text() for t in figure.axes[0].texts if t.get_color() == VERMILION]
     assert orange == ["⚠ ambiguous"] * 2
     save_figure(figure, tmp_path / "figure.png")
+
+
+def test_evaluation_sets_sheet_of_many_sets_has_two_blocks(numbered_images, prediction):
+    names = [f"control/layout_{number}" for number in range(7)]
+    examples = {name: (numbered_images(2), [prediction()] * 2) for name in names}
+    figure = evaluation_sets_sheet(examples)
+    figure.draw_without_rendering()
+    rows = [text for text in figure.axes[0].texts if text.get_text().startswith("controls")]
+    assert [text.get_text()[-1] for text in rows] == list("0123456")
+    boxes = [text.get_window_extent() for text in rows]
+    assert [box.y0 for box in boxes[:3]] == [box.y0 for box in boxes[4:]]
+    assert boxes[3].x1 < boxes[4].x0
+    pictures = [image.get_extent() for image in figure.axes[0].images]
+    assert len(set(map(tuple, pictures))) == 14
+
+
+def test_views_sheet_has_a_named_row_per_view(numbered_images):
+    figure = views_sheet({"training images": numbered_images(2), "composites": numbered_images(1)})
+    assert shown(figure) == [0, 1, 0]
+    assert texts(figure) == ["training images", "composites"]
 
 
 def test_evaluation_sets_sheet_preserves_the_aspect_of_colour_photos(prediction):

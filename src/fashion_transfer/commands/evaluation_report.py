@@ -1,6 +1,6 @@
 """The report of an evaluation: the table of warnings and the figures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,10 @@ from fashion_transfer.reporting import (
     save_figure,
     warnings_markdown,
 )
+from fashion_transfer.reporting.image_sheets import EXAMPLES, MAX_SETS
 
-EXAMPLES = 8
-"""Images of each evaluation set on the sheet."""
+Examples = dict[str, tuple[list[np.ndarray], list[Prediction]]]
+"""Images of each evaluation set, by its name, and their predictions."""
 
 
 def write_report(
@@ -65,8 +66,8 @@ def write_report(
             [classifier.class_names[label] for label in test.labels.tolist()],
         ),
     }
-    if examples := _examples(evaluated, sets):
-        figures["evaluation_sets"] = evaluation_sets_sheet(examples)
+    examples = _examples(evaluated, sets)
+    figures |= {name: evaluation_sets_sheet(of_sheet) for name, of_sheet in _sheets(examples)}
     with SummaryWriter(str(folder / "tensorboard")) as board:
         for name, figure in figures.items():
             path = folder / f"{name}.png"
@@ -122,9 +123,7 @@ def _groups(
     return groups
 
 
-def _examples(
-    evaluated: Mapping[str, Evaluated], sets: Mapping[str, ImageDataset]
-) -> dict[str, tuple[list[np.ndarray], list[Prediction]]]:
+def _examples(evaluated: Mapping[str, Evaluated], sets: Mapping[str, ImageDataset]) -> Examples:
     """The first images of each synthetic set, and their predictions."""
     examples = {}
     for name, of_set in evaluated.items():
@@ -132,6 +131,18 @@ def _examples(
             split = sets[name].split
             examples[name] = split.read(split.rows[:EXAMPLES]), of_set.predictions[:EXAMPLES]
     return examples
+
+
+def _sheets(examples: Examples) -> Iterator[tuple[str, Examples]]:
+    """The examples by sheet: those of a group together, at most `MAX_SETS` sets on one."""
+    groups: dict[str, list[str]] = {}
+    for name in examples:
+        groups.setdefault(name.partition("/")[0], []).append(name)
+    for group, names in groups.items():
+        for number, start in enumerate(range(0, len(names), MAX_SETS), start=1):
+            page = f"_{number}" if number > 1 else ""
+            chosen = names[start : start + MAX_SETS]
+            yield f"{group}{page}", {name: examples[name] for name in chosen}
 
 
 class _Rows:

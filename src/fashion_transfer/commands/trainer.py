@@ -1,17 +1,24 @@
 """Builds the trainer: its callbacks, its loggers, and checkpoints that are whole or absent."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig
 
+from fashion_transfer.commands.loggers import build_loggers
 from fashion_transfer.files import atomic_path
+
+SLOW = ("figures", "projector")
+"""Callbacks that a sweep goes without: each takes more than a second per run."""
 
 
 def build_trainer(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> L.Trainer:
@@ -21,15 +28,25 @@ def build_trainer(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> L.Trai
         cfg: the configuration.
         callbacks: further ones.
     """
-    chosen = dict(cfg.callbacks or {})
-    if not cfg.trainer.get("enable_progress_bar", True):
+    chosen = dict(cfg.get("callbacks") or {})
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    bar = cfg.trainer.get("enable_progress_bar", True) and (not sweep or sys.stdout.isatty())
+    bar = bar and chosen.get("progress") is not None  # else Lightning would add its own
+    if not bar:
         chosen.pop("progress", None)
+    if sweep:
+        for name in SLOW:
+            chosen.pop(name, None)
+    loggers = build_loggers(cfg)
+    if not loggers:
+        chosen.pop("rate", None)  # it has nowhere to write to
     built = [instantiate(callback) for callback in chosen.values() if callback is not None]
     trainer: L.Trainer = instantiate(
         cfg.trainer,
         callbacks=[*built, *callbacks],
-        logger=[instantiate(c) for c in (cfg.logger or {}).values() if c is not None],
+        logger=loggers,
         plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=bar,
     )
     return trainer
 

@@ -11,6 +11,7 @@ from fashion_transfer.reporting.image_sheets import (
     label_issues_sheet,
     mistakes_sheet,
 )
+from fashion_transfer.reporting.learning_curves import curves_figure
 from fashion_transfer.reporting.plotting import save_figure
 from fashion_transfer.reporting.predictions import (
     ImagePrediction,
@@ -41,6 +42,7 @@ __all__ = [
     "PredictionSummary",
     "WarningRow",
     "confidence_histograms",
+    "curves_figure",
     "evaluation_sets_sheet",
     "label_issues_sheet",
     "mistakes_sheet",

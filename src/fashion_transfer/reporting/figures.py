@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def reliability_diagram(before: tuple[Values, Values], after: tuple[Values, Values]) -> "Figure":
+def reliability_diagram(
+    before: tuple[Values, Values], after: tuple[Values, Values], title: str = ""
+) -> "Figure":
     """Draws accuracy by confidence, and the images per bin, before and after calibration.
 
     Guo et al. 2017, "On calibration of modern neural networks", figure 1.
@@ -38,6 +40,7 @@ def reliability_diagram(before: tuple[Values, Values], after: tuple[Values, Valu
     Args:
         before: confidence, (N,), 0 to 1, and whether the prediction was correct, bool, (N,).
         after: the same after calibration.
+        title: of the figure.
 
     Raises:
         FashionTransferError: there are no images, or the shapes differ.
@@ -56,6 +59,8 @@ def reliability_diagram(before: tuple[Values, Values], after: tuple[Values, Valu
     axes[0, 0].set_ylabel("accuracy")
     axes[1, 0].set_ylabel("images")
     axes[0, 0].legend(loc="upper left", framealpha=0.9)
+    if title:
+        figure.suptitle(title, fontsize=12)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,13 +25,23 @@ if TYPE_CHECKING:
 
 MAX_MISTAKES, COLUMNS = 40, 8
 
-SIDE = 1.2
-"""Side of an image in inches, the unit of the following."""
+MAX_SETS = 14
+"""Evaluation sets on one sheet, so that it fits on a screen."""
+EXAMPLES = 5
+"""Images of each of them."""
+ONE_BLOCK = 4
+"""Evaluation sets that are drawn in large, one below the other."""
+
+SIDE, SMALL_SIDE = 1.2, 0.8
+"""Side of an image in inches, of a sheet with one and with two blocks of rows."""
 STEP = 1.1
-"""From an image to the next of its row."""
-NAME_WIDTH, LINE_HEIGHT, ROW_GAP = 1.75, 0.12, 0.14
-NAME_LETTERS, CAPTION_LETTERS = 22, 21
-"""In a line of a row's name, and of a caption."""
+"""From an image to the next of its row, in sides, as the sizes of a picture in it."""
+NAME_WIDTH, LINE_HEIGHT, ROW_GAP, BLOCK_GAP = 2.1, 0.135, 0.16, 0.2
+"""In inches."""
+NAME_LETTERS = 22
+"""In a line of a row's name."""
+CAPTION_LETTERS = 17.5
+"""In a line of a caption, per inch of the picture above it."""
 
 
 class _Row(NamedTuple):
@@ -47,6 +57,7 @@ def mistakes_sheet(
     predicted_labels: Sequence[str],
     confidence: Values,
     true_labels: Sequence[str],
+    title: str = "",
 ) -> "Figure":
     """Draws the `MAX_MISTAKES` most confident mistakes, captioned with both labels.
 
@@ -55,6 +66,7 @@ def mistakes_sheet(
         predicted_labels: N.
         confidence: in the predicted labels, (N,), 0 to 1.
         true_labels: N.
+        title: what the predictions are of, such as "10,000 test images".
 
     Raises:
         FashionTransferError: the lengths differ.
@@ -72,8 +84,9 @@ def mistakes_sheet(
     captions = [f"{predicted_labels[i]} {values[i]:.0%}\ntrue: {true_labels[i]}" for i in shown]
     pictures = [as_picture(images[i]) for i in shown]
     chosen = "The" if len(mistakes) <= MAX_MISTAKES else f"The {MAX_MISTAKES} most confident of"
-    title = f"{chosen} {len(mistakes):,} mistakes in {len(images):,} predictions"
-    return _sheet(_rows(pictures, captions), title if mistakes else "No mistakes")
+    among = title or f"{len(images):,} predictions"
+    heading = f"{chosen} {len(mistakes):,} mistakes in {among}" if mistakes else "No mistakes"
+    return _sheet(_rows(pictures, captions), heading)
 
 
 def label_issues_sheet(
@@ -115,6 +128,8 @@ def evaluation_sets_sheet(
 ) -> "Figure":
     """Draws a row of examples for each evaluation set, captioned with label or warning.
 
+    A sheet of `MAX_SETS` sets with `EXAMPLES` images each fits on a screen, in two blocks.
+
     Args:
         examples: by name of the evaluation set: images, and a prediction for each.
 
@@ -131,7 +146,21 @@ def evaluation_sets_sheet(
         pictures = [as_picture(images[i]) for i in range(len(images))]
         title = set_title(name).replace(": ", ":\n")
         rows.append(_Row(title, pictures, [_caption(p) for p in predictions]))
-    return _sheet(rows, f"Predictions by evaluation set ({WARNING_SIGN} warning and its reason)")
+    title = f"Predictions by evaluation set ({WARNING_SIGN} warning and its reason)"
+    return _sheet(rows, title, blocks=1 if len(rows) <= ONE_BLOCK else 2)
+
+
+def views_sheet(views: Mapping[str, Images]) -> "Figure":
+    """Draws images in rows, without captions.
+
+    Args:
+        views: by name of the row.
+    """
+    rows = []
+    for name, images in views.items():
+        pictures = [as_picture(images[i]) for i in range(len(images))]
+        rows.append(_Row(name, pictures, [""] * len(pictures)))
+    return _sheet(rows, "Training images as the backbone sees them")
 
 
 def _caption(prediction: Prediction) -> str:
@@ -148,31 +177,49 @@ def _rows(pictures: Sequence[Array], captions: Sequence[str]) -> list[_Row]:
     ]
 
 
-def _sheet(rows: Sequence[_Row], title: str) -> "Figure":
-    """Draws images in rows on one pair of axes: laying out hundreds of axes would take a minute."""
-    captions = [[_wrap(text, CAPTION_LETTERS) for text in row.captions] for row in rows]
+def _sheet(rows: Sequence[_Row], title: str, blocks: int = 1) -> "Figure":
+    """Draws images in rows on one pair of axes: laying out hundreds of axes would take a minute.
+
+    Args:
+        rows: of the sheet.
+        title: above them.
+        blocks: how many stand beside each other, each with the same number of rows, or one less.
+    """
+    side = SIDE if blocks == 1 else SMALL_SIDE
+    letters = int(CAPTION_LETTERS * side)
+    captions = [[_wrap(text, letters) for text in row.captions] for row in rows]
     names = [_wrap(row.name, NAME_LETTERS) for row in rows]
     columns = max([4, *map(len, captions)])  # at least the width of the title
-    lines = [max([text.count("\n") + 1 for text in texts], default=0) for texts in captions]
-    tops = np.cumsum([0, *(1 + LINE_HEIGHT * count + ROW_GAP for count in lines)])
-    left = -NAME_WIDTH if any(names) else -0.1
-    right, bottom = STEP * columns, max(0.1, tops[-1])
-    figure = new_figure(SIDE * (right - left), SIDE * bottom + 0.4)
+    name_width = NAME_WIDTH / side if any(names) else 0.1
+    width = name_width + STEP * columns + BLOCK_GAP / side
+    length = -(-len(rows) // blocks)  # rows of a block
+    tops = [0.0]
+    for row in range(length):
+        beside = [text for texts in captions[row::length] for text in texts]
+        lines = max([text.count("\n") + 1 for text in beside if text], default=0)
+        tops.append(tops[-1] + 1 + (LINE_HEIGHT * lines + ROW_GAP) / side)
+    right, bottom = width * blocks - BLOCK_GAP / side, max(0.1, tops[-1])
+    figure = new_figure(side * right, side * bottom + 0.4)
     axis = figure.subplots()
-    for top, name, row, texts in zip(tops, names, rows, captions, strict=False):
-        axis.text(-0.1, top + 0.5, name, ha="right", va="center", fontsize=10)
-        for column, (picture, text) in enumerate(zip(row.pictures, texts, strict=True)):
-            x = STEP * column
-            height, width = (side / max(picture.shape[:2]) for side in picture.shape[:2])
-            x_margin, y_margin = (1 - width) / 2, (1 - height) / 2
-            extent = (x + x_margin, x + 1 - x_margin, top + 1 - y_margin, top + y_margin)
-            axis.imshow(picture, "gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
-            color = VERMILION if text.startswith(WARNING_SIGN) else DARK
-            axis.text(x + 0.5, top + 1.03, text, ha="center", va="top", fontsize=7, color=color)
-    axis.set(xlim=(left, right), ylim=(bottom, 0), aspect="equal")
+    for number, (name, row_of, texts) in enumerate(zip(names, rows, captions, strict=True)):
+        block, place = divmod(number, length)
+        left, top = width * block + name_width, tops[place]
+        axis.text(left - 0.1, top + 0.5, name, ha="right", va="center", fontsize=10)
+        for column, (picture, text) in enumerate(zip(row_of.pictures, texts, strict=True)):
+            _draw(axis, picture, text, left + STEP * column, top)
+    axis.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal")
     axis.set_axis_off()
     axis.set_title(title, fontsize=12)
     return figure
+
+
+def _draw(axis: Any, picture: Array, text: str, left: float, top: float) -> None:
+    height, width = (side / max(picture.shape[:2]) for side in picture.shape[:2])
+    x_margin, y_margin = (1 - width) / 2, (1 - height) / 2
+    extent = (left + x_margin, left + 1 - x_margin, top + 1 - y_margin, top + y_margin)
+    axis.imshow(picture, "gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
+    color = VERMILION if text.startswith(WARNING_SIGN) else DARK
+    axis.text(left + 0.5, top + 1.03, text, ha="center", va="top", fontsize=7, color=color)
 
 
 def _wrap(text: str, letters: int) -> str:

@@ -26,6 +26,10 @@ PURPLE, SKY, GREY, DARK = "#CC79A7", "#56B4E9", "#777777", "#333333"
 alone."""
 
 
+DPI = 100
+"""Pixels per inch: no figure is to be larger than a screen."""
+
+
 class Images(Protocol):
     """N images by row, uint8, (h, w) or (C, h, w) with C 1 or 3, each of any size.
 
@@ -44,7 +48,7 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save_figure(figure: "Figure", path: Path, dpi: int = 120) -> None:
+def save_figure(figure: "Figure", path: Path, dpi: int = DPI) -> None:
     """Writes a figure to a PNG file, whole or not at all."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png")
