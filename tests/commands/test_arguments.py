@@ -1,9 +1,11 @@
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from fashion_transfer.commands.arguments import (
     PATH_KEYS,
@@ -13,6 +15,7 @@ from fashion_transfer.commands.arguments import (
     evaluate_arguments,
     quote_paths,
     resume_arguments,
+    resume_command,
     split_arguments,
     train_arguments,
 )
@@ -289,6 +292,42 @@ def test_resume_arguments_without_an_unfinished_run_raise(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FashionTransferError, match=r"ckpt_path=last: no unfinished run"):
         resume_arguments(["ckpt_path=last"])
+
+
+def test_resume_arguments_continue_the_run_of_a_folder(stopped):
+    folder = stopped("runs/a", "seed=3")
+    stopped("runs/b")
+    resumed = resume_arguments(["ckpt_path=last", f"hydra.run.dir={folder}"])
+    assert value_of("hydra.run.dir", resumed) == str(folder)
+    assert value_of("seed", resumed) == "3"
+
+
+def test_resume_arguments_reject_a_folder_without_an_unfinished_run(stopped, tmp_path):
+    stopped("runs/a")
+    with pytest.raises(FashionTransferError, match="under elsewhere"):
+        resume_arguments(["ckpt_path=last", "hydra.run.dir=elsewhere"])
+
+
+def test_resume_command_names_the_places_that_were_given():
+    overrides = {
+        "task": ["seed=1", "paths.logs='/a b'", "data.view_seed=${seed}"],
+        "hydra": ["hydra.run.dir=c", "hydra.mode=RUN"],
+    }
+    command = resume_command(OmegaConf.create({"overrides": overrides}))
+    assert shlex.split(command)[2:] == ["paths.logs='/a b'", "hydra.run.dir=c", "ckpt_path=last"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "ckpt_path=last", "seed=0,1"], "sweep.resume=true continues a sweep"),
+        (["sweep.resume=true", "seed=0"], "add -m"),
+        (["+sweep.resume=true"], "add -m"),
+    ],
+)
+def test_train_arguments_do_not_mix_runs_and_sweeps(arguments, message):
+    with pytest.raises(FashionTransferError, match=message):
+        train_arguments(arguments)
 
 
 def test_resume_arguments_reject_a_run_stopped_in_its_first_epoch(stopped):

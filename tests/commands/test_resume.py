@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,19 @@ def test_ctrl_c_prints_one_line_that_names_the_best_checkpoint(process, run, tin
     assert load_classifier(best)
 
 
+def test_ctrl_c_prints_the_whole_command_that_continues(run, tiny, plain, interrupted, tmp_path):
+    logs, folder = tmp_path / "logs of mine", tmp_path / "run"
+    arguments = tiny(logs, *plain, "trainer.max_epochs=3", f"hydra.run.dir={folder}")
+    ended = run("train.py", *arguments)
+    assert ended.status == 130
+    command = shlex.split(ended.err.split("`")[1])
+    assert command[:2] == ["python", "train.py"]
+    interrupted.undo()
+    run(*command[1:]).succeeded()
+    assert (folder / "metrics.json").is_file()
+    assert not logs.exists()
+
+
 def test_ctrl_c_while_testing_prints_one_line(run, tiny, plain, tmp_path, monkeypatch):
     def interrupting(self, batch, batch_idx):
         raise KeyboardInterrupt
@@ -163,7 +177,7 @@ def test_run_is_not_continued_beyond_the_end_of_its_schedule(run, tiny, plain, t
     more = ("trainer.max_epochs=4", f"ckpt_path={trained.last}")
     message = run("train.py", *tiny(tmp_path, *plain, *more)).mistake()
     assert "14 steps" in message  # of 80 images, 16 composites and 16 controls, twice
-    assert "model.scheduler=null" in message
+    assert "model/scheduler=none" in message
     constant = (*more, "model.scheduler=null", f"hydra.run.dir={tmp_path / 'on'}")
     run("train.py", *tiny(tmp_path, *plain, *constant)).succeeded()
     checkpoint = torch.load(tmp_path / "on/checkpoints/last.ckpt", weights_only=True)

@@ -1,244 +1,282 @@
+"""The state of a sweep on disk, and its tables."""
+
 import csv
 import json
+import re
+import threading
 
 import pytest
-import yaml
-from omegaconf import OmegaConf
 
-from fashion_transfer.commands import sweep
-from fashion_transfer.commands.sweep import Ranking, SweepSummary, collect, over_seeds, summarise
+from fashion_transfer.commands.sweep import (
+    MAX_PRINTED,
+    Job,
+    Sweep,
+    finished_job,
+    newest_sweep,
+    read_sweep,
+    update_jobs,
+)
+from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.runs.record import RunRecord, write_record
 
-BY_ACCURACY = Ranking("val/accuracy", "max")
+
+def finished(number: int, *overrides: str, accuracy: float = 0.5, **more: float) -> Job:
+    metrics = {"val/loss": 1 - accuracy, "val/accuracy": accuracy, "seconds": 1.25, **more}
+    return Job(number, list(overrides), "finished", str(number), "", metrics)
 
 
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def failed(number: int, *overrides: str, error: str = "no luck") -> Job:
+    return Job(number, list(overrides), "failed", str(number), error)
 
 
 @pytest.fixture
-def job(tmp_path):
-    """`job(number, *overrides, accuracy=None)`: the folder of a job; without accuracy it failed."""
+def sweep(tmp_path):
+    """`sweep(*jobs, metric=…, mode=…)`: a sweep that is on disk."""
 
-    def create(number: int, *overrides: str, accuracy: float | None = None, test: float = 0.5):
-        folder = tmp_path / str(number)
-        (folder / ".hydra").mkdir(parents=True)
-        (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
-        if accuracy is not None:
-            metrics = {"val/accuracy": accuracy, "test/accuracy": test, "seconds/fit": 1.25}
-            metrics["val/loss"] = 1 - accuracy
-            (folder / "metrics.json").write_text(json.dumps(metrics | {"weights/name": "x"}))
-        return folder
+    def create(*jobs: Job, metric: str | None = "val/accuracy", mode: str = "max") -> Sweep:
+        created = Sweep(tmp_path, ["seed=0,1"], metric, mode, list(jobs))
+        created.write()
+        return created
 
     return create
 
 
-def rows(folder) -> list[dict[str, str]]:
-    with (folder / "sweep.csv").open(newline="", encoding="utf-8") as file:
+@pytest.fixture
+def printed(capsys, monkeypatch):
+    """`printed(sweep, width)`: what it prints in a terminal of some width."""
+
+    def print_in(sweep: Sweep, width: int = 200) -> str:
+        monkeypatch.setenv("COLUMNS", str(width))
+        sweep.print()
+        return capsys.readouterr().out
+
+    return print_in
+
+
+def rows(folder, name: str = "sweep.csv") -> list[dict[str, str]]:
+    with (folder / name).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def test_collect_returns_number_overrides_and_metrics(job):
-    run = collect(job(3, "seed=1", "model/head=mlp", accuracy=0.75))
-    assert run["job"] == "3"
-    assert run["overrides"] == ["seed=1", "model/head=mlp"]
-    assert run["val/accuracy"] == 0.75
+def unfolded(text: str) -> str:
+    """What a printed table shows, without blanks, each column as one text."""
+    lines = text.splitlines()
+    rules = [number for number, line in enumerate(lines) if line.startswith("─")]
+    if not rules:
+        return re.sub(r"\s", "", text)
+    columns = [match.span() for match in re.finditer("─+", lines[rules[0]])]
+    shown = ["".join(line[start:end] for line in lines) for start, end in columns]
+    return re.sub(r"\s", "", " ".join(shown))
 
 
-def test_summarise_puts_the_best_job_first_and_a_failed_one_last(job, tmp_path, capsys):
-    job(0, "seed=0", accuracy=0.5)
-    job(1, "seed=1")
-    job(2, "seed=2", accuracy=0.75)
-    summarise(tmp_path, BY_ACCURACY)
+# ---- the order
+
+
+def test_best_run_comes_first_and_a_failed_one_last(sweep, tmp_path, printed):
+    jobs = (finished(0, "seed=0"), failed(1, "seed=1"), finished(2, "seed=2", accuracy=0.75))
+    out = printed(sweep(*jobs))
     assert [row["job"] for row in rows(tmp_path)] == ["2", "0", "1"]
     assert [row["val/accuracy"] for row in rows(tmp_path)] == ["0.75", "0.5", ""]
-    out = capsys.readouterr().out
+    assert [row["status"] for row in rows(tmp_path)] == ["finished", "finished", "failed"]
     assert "75.00%" in out
-    assert "failed" in out
-    assert "sweep.csv" in out
-
-
-def test_summarise_sorts_equal_jobs_by_number(job, tmp_path):
-    for number in (10, 9, 2):
-        job(number, accuracy=0.5)
-    summarise(tmp_path, BY_ACCURACY)
-    assert [row["job"] for row in rows(tmp_path)] == ["2", "9", "10"]
-
-
-def test_summarise_shows_overrides_as_they_were_given(job, tmp_path, capsys):
-    override = "model.backbone.pool=[layer3,layer4]"
-    job(0, override, accuracy=0.5)
-    summarise(tmp_path, BY_ACCURACY)
-    assert rows(tmp_path)[0]["overrides"] == override
-    assert override in capsys.readouterr().out
-
-
-def test_summarise_shows_long_overrides_whole_in_a_narrow_terminal(
-    job, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setenv("COLUMNS", "80")
-    for number, size in enumerate((10, 100)):
-        job(number, f"data.synthetic.images_per_class={size}", accuracy=0.5)
-    summarise(tmp_path, BY_ACCURACY)
-    out = capsys.readouterr().out
-    assert "…" not in out
-    shown = "".join(line.split("│")[2].strip() for line in out.splitlines() if "│" in line)
-    assert "images_per_class=100" in shown
-
-
-def test_summarise_writes_nothing_without_jobs(tmp_path, capsys):
-    summarise(tmp_path, BY_ACCURACY)
-    assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr().out == ""
-
-
-def test_summarise_leaves_out_overrides_that_all_jobs_share(job, capsys):
-    folder = job(0, "seed=0", "test=false", accuracy=0.5).parent
-    job(1, "seed=1", "test=false", accuracy=0.6)
-    summarise(folder, BY_ACCURACY)
-    rows = (folder / "sweep.csv").read_text().splitlines()
-    assert [row.split(",")[1] for row in rows[1:]] == ["seed=1", "seed=0"]
-    assert "test=false" not in capsys.readouterr().out
-
-
-# ---- what is best
+    assert "failed: 1 of 3" in out
+    assert "job 1, seed=1: no luck" in out
 
 
 @pytest.mark.parametrize(
-    ("ranking", "order"),
+    ("metric", "mode", "order"),
     [
-        (Ranking("val/accuracy", "max"), ["1", "0", "2"]),
-        (Ranking("val/accuracy", "min"), ["0", "1", "2"]),
-        (Ranking("val/loss", "min"), ["1", "0", "2"]),
-        (Ranking("test/accuracy", "max"), ["0", "1", "2"]),
-        (Ranking(None), ["0", "1", "2"]),
+        ("val/accuracy", "max", [1, 0, 2]),
+        ("val/accuracy", "min", [0, 1, 2]),
+        ("val/loss", "min", [1, 0, 2]),
+        ("test/accuracy", "max", [0, 1, 2]),
+        (None, "min", [0, 1, 2]),
     ],
 )
-def test_summarise_sorts_by_the_monitored_metric(job, tmp_path, ranking, order):
-    job(0, accuracy=0.5, test=0.9)
-    job(1, accuracy=0.7, test=0.2)
-    job(2)
-    summarise(tmp_path, ranking)
-    assert [row["job"] for row in rows(tmp_path)] == order
+def test_runs_are_ranked_by_the_monitored_metric(sweep, metric, mode, order):
+    jobs = (
+        finished(0, accuracy=0.5, **{"test/accuracy": 0.9}),
+        finished(1, accuracy=0.7, **{"test/accuracy": 0.2}),
+        failed(2),
+    )
+    assert [row["job"] for row in sweep(*jobs, metric=metric, mode=mode).ranked()] == order
 
 
-@pytest.mark.parametrize(
-    ("metric", "columns"),
-    [
-        ("val/loss", ["val/loss", "val/accuracy", "test/accuracy", "seconds/fit"]),
-        ("val/accuracy", ["val/accuracy", "test/accuracy", "seconds/fit"]),
-        ("test/accuracy", ["test/accuracy", "val/accuracy", "seconds/fit"]),
-        (None, ["val/accuracy", "test/accuracy", "seconds/fit"]),
-    ],
-)
-def test_summarise_has_a_column_for_the_monitored_metric(job, tmp_path, metric, columns):
-    job(0, accuracy=0.5)
-    summarise(tmp_path, Ranking(metric))
-    assert list(rows(tmp_path)[0]) == ["job", "overrides", *columns]
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_run_whose_metric_is_nan_comes_after_those_with_a_number(sweep, mode):
+    jobs = (finished(0, accuracy=float("nan")), finished(1), finished(2, accuracy=0.7))
+    assert sweep(*jobs, mode=mode).ranked()[-1]["job"] == 0
 
 
-def test_summarise_prints_losses_as_numbers_and_accuracies_in_per_cent(job, tmp_path, capsys):
-    job(0, "seed=0", accuracy=0.75)
-    summarise(tmp_path, Ranking("val/loss", "min"))
-    out = capsys.readouterr().out
-    assert "0.2500" in out
-    assert "75.00%" in out
+def test_equal_runs_stay_in_the_order_of_their_numbers(sweep):
+    jobs = [finished(number, f"seed={number}") for number in range(12)]
+    assert [row["job"] for row in sweep(*jobs).ranked()] == list(range(12))
 
 
-def test_over_seeds_sorts_by_the_mean_of_the_monitored_metric():
-    def run(head: str, seed: int, loss: float) -> dict:
-        return {"job": "0", "overrides": [f"model/head={head}", f"seed={seed}"], "val/loss": loss}
-
-    runs = [run("a", 0, 0.1), run("a", 1, 0.9), run("b", 0, 0.3), run("b", 1, 0.3)]
-    names = [recipe["overrides"] for recipe in over_seeds(runs, Ranking("val/loss", "min"))]
-    assert names == [("model/head=b",), ("model/head=a",)]
+# ---- what differs
 
 
-# ---- the callback
+def test_only_what_differs_has_a_column(sweep, tmp_path, printed):
+    out = printed(
+        sweep(
+            finished(0, "model.optimizer.lr=0.1", "model/head=mlp", "test=false"),
+            finished(1, "model.optimizer.lr=0.2", "model/head=linear", "test=false"),
+        )
+    )
+    heading = out.splitlines()[3].split()
+    assert heading == ["job", "lr", "head", "val/accuracy", "seconds"]
+    assert "false" not in out
+    assert (rows(tmp_path)[0]["lr"], rows(tmp_path)[0]["head"]) == ("0.1", "mlp")
 
 
-def test_callback_takes_the_order_from_the_configuration(callback):
-    assert callback.ranking == Ranking("test/accuracy", "max")
+def test_columns_of_keys_with_the_same_end_have_longer_names(sweep):
+    jobs = (finished(0, "a.lr=1", "b.lr=1", "seed=1"), finished(1, "a.lr=2", "b.lr=2", "seed=2"))
+    assert list(sweep(*jobs).differences.values()) == ["a.lr", "b.lr", "seed"]
 
 
-@pytest.fixture
-def callback(tmp_path, monkeypatch):
-    """The callback after `on_multirun_start`; nothing is registered for the exit."""
-    monkeypatch.setattr(sweep.atexit, "register", lambda *_: None)
-    started = SweepSummary()
-    monitor = {"metric": "test/accuracy", "mode": "max"}
-    config = {"hydra": {"sweep": {"dir": str(tmp_path)}}, "monitor": monitor}
-    started.on_multirun_start(OmegaConf.create(config))
-    return started
+def test_key_that_ends_like_a_column_of_the_table_is_written_out(sweep):
+    jobs = (finished(0, "+a.seconds=1"), finished(1, "+a.seconds=2"))
+    assert sweep(*jobs).differences == {"a.seconds": "a.seconds"}
 
 
-def test_callback_adds_a_row_per_job_and_prints_nothing(job, callback, tmp_path, capsys):
-    for number in range(3):
-        job(number, f"seed={number}", accuracy=0.5)
-        callback.on_job_end(OmegaConf.create({}), None)
-        assert len(rows(tmp_path)) == number + 1
-    assert not list(tmp_path.glob(".sweep*"))
-    assert capsys.readouterr().out == ""
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_nothing_that_differs_is_cut_off_in_any_terminal(sweep, tmp_path, printed, width):
+    weights = [f"/data/experiments/2026/{'long-name-' * 9}{number}.pth" for number in range(3)]
+    pools = ["[layer2@2,layer3,layer4]", "[layer1,layer2,layer3,layer4]", "layer4"]
+    jobs = [
+        finished(
+            number,
+            f"model.backbone.weights={path}",
+            f"model.backbone.pool={pool}",
+            f"data.synthetic.images_per_class={number}",
+        )
+        for number, (path, pool) in enumerate(zip(weights, pools, strict=True))
+    ]
+    created = sweep(*jobs)
+    out = unfolded(printed(created, width))
+    markdown = (tmp_path / "sweep.md").read_text()
+    for path, pool in zip(weights, pools, strict=True):
+        assert path in out
+        assert pool in out
+        assert path in markdown
+        assert pool in markdown
+    assert [row["pool"] for row in rows(tmp_path)] == pools
 
 
-def test_callback_writes_no_table_of_a_single_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    SweepSummary().on_job_end(OmegaConf.create({}), None)
-    assert list(tmp_path.iterdir()) == []
+def test_lines_of_a_table_fit_the_terminal(sweep, printed):
+    jobs = [finished(n, f"model.backbone.pool={'layer1,' * 9}{n}") for n in range(3)]
+    lines = printed(sweep(*jobs), 80).splitlines()
+    assert max(map(len, lines[2:-1])) <= 80
 
 
-def test_summarise_prints_a_long_path_on_one_line(job, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
-    job(0, "seed=0", accuracy=0.5)
-    summarise(tmp_path, BY_ACCURACY)
-    assert f"sweep {tmp_path}" in capsys.readouterr().out.splitlines()
+def test_long_table_is_printed_in_part_and_written_whole(sweep, tmp_path, printed):
+    count = MAX_PRINTED + 10
+    out = printed(sweep(*(finished(number, f"seed={number}") for number in range(count))))
+    assert "and 10 more, in" in out
+    assert len(rows(tmp_path)) == count
+
+
+def test_line_of_a_run_has_what_is_particular_to_it(sweep):
+    created = sweep(
+        finished(0, "seed=0", "test=false"), failed(1, "seed=1", "test=false", error="too hot")
+    )
+    assert created.line(created.jobs[0]) == "seed=0: val/accuracy 50.00%, 1.2 s"
+    assert created.line(created.jobs[1]) == "seed=1: failed: too hot"
 
 
 # ---- over seeds
 
 
-def recipes(out: str) -> list[list[str]]:
-    lines = out.partition("over seeds")[2].splitlines()
-    return [
-        [cell.strip() for cell in line.strip("│").split("│")] for line in lines if line[:1] == "│"
-    ]
+def test_seeds_have_a_table_of_means_and_deviations(sweep, tmp_path, printed):
+    out = printed(
+        sweep(
+            finished(0, "seed=0", "model/head=linear", accuracy=0.5),
+            finished(1, "seed=1", "model/head=linear", accuracy=0.7),
+            finished(2, "model/head=mlp", "seed=0", accuracy=0.8),
+            finished(3, "model/head=mlp", "seed=1", accuracy=0.8),
+        )
+    )
+    table = out.partition("over seeds")[2]
+    assert re.search(r"mlp +2 +80.00 ± 0.00% +1.2 ± 0.0\nlinear +2 +60.00 ± 14.14%", table)
+    best, worst = rows(tmp_path, "sweep_seeds.csv")
+    assert (best["head"], best["seeds"], best["val/accuracy"]) == ("mlp", "2", "0.8")
+    assert float(worst["val/accuracy deviation"]) == pytest.approx(0.1414, abs=1e-4)
+    assert "60.00 ± 14.14%" in (tmp_path / "sweep.md").read_text()
 
 
-def test_summarise_prints_means_of_runs_that_differ_in_their_seed_alone(job, tmp_path, capsys):
-    job(0, "seed=0", "model/head=linear", accuracy=0.5, test=0.4)
-    job(1, "seed=1", "model/head=linear", accuracy=0.7, test=0.6)
-    job(2, "model/head=mlp", "seed=0", accuracy=0.8)
-    job(3, "model/head=mlp", "seed=1", accuracy=0.8)
-    summarise(tmp_path, BY_ACCURACY)
-    assert recipes(capsys.readouterr().out) == [
-        ["model/head=mlp", "2", "80.00% ± 0.00%", "50.00% ± 0.00%", "1.2 ± 0.0"],
-        ["model/head=linear", "2", "60.00% ± 14.14%", "50.00% ± 14.14%", "1.2 ± 0.0"],
-    ]
-    assert len(rows(tmp_path)) == 4
-
-
-def test_summarise_prints_one_mean_of_a_sweep_of_seeds(job, tmp_path, capsys):
-    for seed, accuracy in enumerate((0.5, 0.6, 0.7)):
-        job(seed, f"seed={seed}", "test=false", accuracy=accuracy)
-    summarise(tmp_path, BY_ACCURACY)
-    [recipe] = recipes(capsys.readouterr().out)
-    assert recipe[:3] == ["all runs", "3", "60.00% ± 10.00%"]
-
-
-def test_summarise_leaves_a_failed_seed_out_of_the_mean(job, tmp_path, capsys):
-    job(0, "seed=0", accuracy=0.5)
-    job(1, "seed=1", accuracy=0.6)
-    job(2, "seed=2")
-    summarise(tmp_path, BY_ACCURACY)
-    [recipe] = recipes(capsys.readouterr().out)
-    assert recipe[1] == "2"
+def test_failed_seed_is_left_out_of_the_mean(sweep):
+    created = sweep(finished(0, "seed=0"), finished(1, "seed=1"), failed(2, "seed=2"))
+    assert [row["seeds"] for row in created.over_seeds()] == [2]
 
 
 @pytest.mark.parametrize("other", ["data.view_seed=1", "model/head=mlp"])
-def test_summarise_prints_no_mean_of_runs_that_differ_in_something_else(
-    job, tmp_path, capsys, other
-):
-    job(0, "seed=0", accuracy=0.5)
-    job(1, "seed=1", other, accuracy=0.6)
-    summarise(tmp_path, BY_ACCURACY)
-    assert "over seeds" not in capsys.readouterr().out
+def test_runs_that_differ_in_something_else_have_no_mean(sweep, tmp_path, other):
+    first = f"{other.partition('=')[0]}=0"
+    created = sweep(finished(0, "seed=0", first), finished(1, "seed=1", other))
+    assert created.over_seeds() == []
+    assert not (tmp_path / "sweep_seeds.csv").exists()
+
+
+# ---- on disk
+
+
+def test_sweep_is_read_as_it_was_written(sweep, tmp_path):
+    created = sweep(finished(0, "seed=0"), failed(1, "seed=1"), Job(2, ["seed=2"]))
+    assert read_sweep(tmp_path) == created
+    assert json.loads((tmp_path / "sweep.json").read_text())["total"] == 3
+
+
+def test_jobs_that_end_at_the_same_time_are_all_written(sweep, tmp_path):
+    count = 20
+    sweep(*(Job(number, [f"seed={number}"]) for number in range(count)))
+    threads = [
+        threading.Thread(target=update_jobs, args=(tmp_path, [finished(n, f"seed={n}")]))
+        for n in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(read_sweep(tmp_path).with_status("finished")) == count
+    assert len([row for row in rows(tmp_path) if row["status"] == "finished"]) == count
+    assert not list(tmp_path.glob(".sweep.*.*"))
+
+
+def test_damaged_sweep_is_a_mistake(tmp_path):
+    (tmp_path / "sweep.json").write_text('{"jobs": [')
+    with pytest.raises(FashionTransferError, match=r"sweep.json cannot be read"):
+        read_sweep(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(["b=1", "a=0,1"], "second"), (["a=0,1"], None), (["a=0,1", "b=1", "c=1"], None)],
+)
+def test_newest_sweep_has_the_same_arguments_in_any_order(tmp_path, arguments, name):
+    for number, folder in enumerate(("first", "second")):
+        (tmp_path / folder).mkdir()
+        Sweep(tmp_path / folder, ["a=0,1", "b=1"], None, "min", [], started=str(number)).write()
+    newest = newest_sweep(tmp_path, arguments)
+    assert (newest and newest.folder.name) == name
+
+
+@pytest.mark.parametrize(
+    ("status", "overrides", "expected"),
+    [
+        ("finished", ["seed=1", "test=false"], True),
+        ("finished", ["test=false", "seed=1", "ckpt_path=x"], True),
+        ("finished", ["seed=2", "test=false"], False),
+        ("failed", ["seed=1", "test=false"], False),
+    ],
+)
+def test_job_has_finished_when_its_own_run_has(tmp_path, status, overrides, expected):
+    folder = tmp_path / "model/head=mlp"
+    folder.mkdir(parents=True)
+    write_record(RunRecord(folder, status, overrides=overrides))
+    metrics = {"val/loss": 0.5, "seconds/fit": 1.0, "seconds/test": 0.5, "weights/name": "x"}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    job = Job(0, ["seed=1", "test=false", "hydra.verbose=true"], folder="model/head=mlp")
+    done = finished_job(job, tmp_path)
+    assert (done is not None) == expected
+    if done is not None:
+        assert done.metrics == {"val/loss": 0.5, "seconds": 1.5}

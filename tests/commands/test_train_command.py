@@ -177,10 +177,10 @@ def test_monitored_accuracy_chooses_the_most_accurate_epoch(run, tiny, tmp_path)
 
 
 def test_train_returns_the_monitored_metric(run, tiny, plain, tmp_path, monkeypatch):
-    returned = []
+    returned, job = [], cli.job
 
-    def spy(function, cfg):
-        returned.append(function(cfg))
+    def spy(*arguments):
+        returned.append(job(*arguments))
         return returned[-1]
 
     monkeypatch.setattr(cli, "job", spy)
@@ -224,7 +224,7 @@ def test_data_set_of_ones_own_takes_a_module_and_a_file(run, tiny, plain, tmp_pa
     evaluated = only_run(logs, "evaluate")
     assert "test/accuracy" in read_metrics(evaluated)
     assert (evaluated / "mistakes.png").is_file()
-    assert (evaluated / "evaluation_sets.png").is_file()  # collages of its photos
+    assert (evaluated / "multi_item.png").is_file()  # collages of its photos
     assert "data=fashion_mnist has 10 classes" in run("evaluate.py", *evaluation).mistake()
 
 

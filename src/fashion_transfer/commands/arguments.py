@@ -2,13 +2,17 @@
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 from filelock import Timeout
+from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
+from fashion_transfer.commands.groups import group_choices
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.runs.folders import LAST, METRICS, run_lock
 
@@ -74,8 +78,9 @@ _OPTIONS_WITH_VALUE = {
 
 def train_arguments(arguments: list[str]) -> list[str]:
     """Returns the arguments of train.py for Hydra, see `quote_paths` and `resume_arguments`."""
-    arguments = quote_paths(arguments)
+    arguments = group_choices(quote_paths(arguments))
     check_renamed(arguments, RENAMED)
+    _check_resume(arguments)
     resumed = resume_arguments(arguments)
     check_renamed(resumed, RENAMED)  # a run may have been started by version 0.1.0
     return resumed
@@ -93,8 +98,12 @@ def quote_paths(arguments: list[str]) -> list[str]:
     `~` is the user's folder. What names an existing file or folder is a path as it is. What does
     not stays as it is if it is in quotes already, a list or, with `--multirun`, a sweep.
     """
-    sweep = not {"-m", "--multirun"}.isdisjoint(arguments)
+    sweep = _is_sweep(arguments)
     return [_quote_path(argument, sweep) for argument in arguments]
+
+
+def _is_sweep(arguments: list[str]) -> bool:
+    return not {"-m", "--multirun"}.isdisjoint(arguments)
 
 
 def _quote_path(argument: str, sweep: bool) -> str:
@@ -107,7 +116,7 @@ def _quote_path(argument: str, sweep: bool) -> str:
     ):
         return argument
     plain = _PLAIN_PATH.fullmatch(path) and path.lower() not in _KEYWORDS
-    return f"{key}={path if plain else _quoted(path)}"
+    return f"{key}={path if plain else quoted(path)}"
 
 
 def check_renamed(arguments: list[str], renamed: Mapping[str, str]) -> None:
@@ -133,12 +142,39 @@ def check_renamed(arguments: list[str], renamed: Mapping[str, str]) -> None:
                 raise FashionTransferError(f"{key} is now {now}{key.removeprefix(before)}")
 
 
+def _check_resume(arguments: list[str]) -> None:
+    """Checks that a single run is not continued as a sweep, or the other way round."""
+    single = "ckpt_path=last" in arguments
+    resumed = any(a.lstrip("+").startswith("sweep.resume=") for a in arguments)
+    if _is_sweep(arguments) and single:
+        raise FashionTransferError(
+            "ckpt_path=last continues a single run: sweep.resume=true continues a sweep"
+        )
+    if resumed and not _is_sweep(arguments):
+        raise FashionTransferError(
+            "sweep.resume continues a sweep: add -m, or continue a single run with ckpt_path=last"
+        )
+
+
+def resume_command(hydra: HydraConf) -> str:
+    """Returns the command that continues a run.
+
+    Args:
+        hydra: Hydra's own configuration of the run.
+    """
+    given = OmegaConf.to_container(hydra.overrides, resolve=False)  # `${…}` stays as it is
+    assert isinstance(given, dict)
+    overrides = (*given["task"], *given["hydra"])
+    where = [o for o in overrides if o.startswith(("paths.logs=", "hydra.run.dir="))]
+    return shlex.join(["python", "train.py", *where, "ckpt_path=last"])
+
+
 def resume_arguments(arguments: list[str]) -> list[str]:
     """Returns, for `ckpt_path=last`, the arguments that continue the newest unfinished run.
 
     A run is unfinished when it has a last checkpoint and no metrics, and no process holds its
     lock. It continues in its folder with its own configuration; other overrides are refused, as
-    they would make it another run.
+    they would make it another run. With `hydra.run.dir=` it is the run of that folder.
 
     Raises:
         FashionTransferError: there is no such run, or the arguments would change it.
@@ -147,19 +183,25 @@ def resume_arguments(arguments: list[str]) -> list[str]:
         return arguments
     given = [argument for argument in arguments if argument != "ckpt_path=last"]
     paths = [argument for argument in given if argument.startswith("paths.logs=")]
-    logs = Path(_value_of(paths[-1]) if paths else "logs")
+    folders = [argument for argument in given if argument.startswith("hydra.run.dir=")]
+    if folders:
+        place = Path(_value_of(folders[-1]))
+        pattern = str(LAST)
+    else:
+        place = Path(_value_of(paths[-1]) if paths else "logs") / "train"
+        pattern = f"**/{LAST}"
     unfinished = sorted(
-        (file for file in logs.glob(f"train/**/{LAST}") if _is_unfinished(file.parent.parent)),
+        (file for file in place.glob(pattern) if _is_unfinished(file.parent.parent)),
         key=lambda file: file.stat().st_mtime_ns,
     )
     if not unfinished:
         raise FashionTransferError(
-            f"ckpt_path=last: no unfinished run with a finished epoch under {logs / 'train'}: "
+            f"ckpt_path=last: no unfinished run with a finished epoch under {place}: "
             "start one with `python train.py`"
         )
     folder = unfinished[-1].parent.parent
     own = quote_paths(yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text()))
-    changed = [argument for argument in given if argument not in own and argument not in paths]
+    changed = [argument for argument in given if argument not in (*own, *paths, *folders)]
     if changed:
         raise FashionTransferError(
             f"ckpt_path=last continues {folder} as it was started ({' '.join(own) or 'defaults'}): "
@@ -167,7 +209,7 @@ def resume_arguments(arguments: list[str]) -> list[str]:
         )
     own = [o for o in own if not o.startswith(("ckpt_path=", "hydra.run.dir=", "paths.logs="))]
     print(f"continuing {folder}")
-    return [*own, *paths, f"hydra.run.dir={_quoted(folder)}", f"ckpt_path={_quoted(folder / LAST)}"]
+    return [*own, *paths, f"hydra.run.dir={quoted(folder)}", f"ckpt_path={quoted(folder / LAST)}"]
 
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -215,8 +257,11 @@ def _value_of(override: str) -> str:
     return str(OverridesParser.create().parse_override(override).value())
 
 
-def _quoted(path: str | Path) -> str:
-    """A path in quotes: backslashes count only in front of one, and are doubled there."""
+def quoted(path: str | Path) -> str:
+    """Returns a path in quotes for Hydra.
+
+    Backslashes count only in front of a quote, and are doubled there.
+    """
     text = re.sub(
         r"(\\*)('|\Z)",
         lambda match: 2 * match[1] + ("\\'" if match[2] else ""),

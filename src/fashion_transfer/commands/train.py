@@ -2,21 +2,28 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from filelock import Timeout
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from fashion_transfer import ranks
+from fashion_transfer.commands.arguments import resume_command
 from fashion_transfer.commands.build import ARGUMENT_NODES, build_datamodule, build_task, data_name
 from fashion_transfer.commands.errors import config_keys, explain
+from fashion_transfer.commands.launch import external_rank, processes, run_ranks
+from fashion_transfer.commands.loggers import logged_run
 from fashion_transfer.commands.provenance import provenance
+from fashion_transfer.commands.resuming import interruptible, take_up
+from fashion_transfer.commands.schema import check_config
 from fashion_transfer.commands.trainer import build_trainer
 from fashion_transfer.data import ClassificationDataModule
 from fashion_transfer.errors import FashionTransferError
@@ -24,13 +31,12 @@ from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.models import ClassificationTask, read_checkpoint
 from fashion_transfer.models.left_out import left_out, warn_left_out
 from fashion_transfer.reporting import print_metrics
-from fashion_transfer.runs.folders import LAST, run_lock, write_metrics
+from fashion_transfer.runs.folders import run_lock, write_metrics
+from fashion_transfer.runs.hyperparameters import hyperparameters, overridden
 from fashion_transfer.runs.record import (
-    RECORD,
     RunRecord,
     new_record,
     read_metrics,
-    read_record,
     recording,
 )
 
@@ -39,7 +45,7 @@ log = logging.getLogger(__name__)
 Metrics = dict[str, Any]
 
 
-def train(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> float | None:
+def train(cfg: DictConfig, callbacks: Sequence[Callback] = ()) -> float | None:
     """Runs the training that `conf/train.yaml` describes.
 
     In a folder with an unfinished run of the same configuration it continues that run; in one with
@@ -57,13 +63,18 @@ def train(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> float | None:
         KeyboardInterrupt: the user stopped it; the best checkpoint so far stays.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if external_rank():
+        logging.disable()
+        _check(cfg)
+        train_rank(cfg)
+        return None
     try:
         with run_lock(folder):
             record = new_record(folder, cfg)
-            metrics = _take_up(cfg, record)
+            metrics = take_up(cfg, record)
             if not metrics:
                 with recording(record, lambda error: explain(error) or repr(error)):
-                    metrics = _train(cfg, folder, callbacks)
+                    metrics = _start(cfg, record, callbacks)
     except Timeout as error:
         raise FashionTransferError(f"{folder} is in use by another run: wait for it") from error
     name = cfg.monitor.metric
@@ -75,82 +86,66 @@ def train(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> float | None:
     return float(metrics[name])
 
 
-def _take_up(cfg: DictConfig, record: RunRecord) -> Metrics:
-    """Returns the metrics of a finished run; an unfinished one will go on from its last epoch."""
-    folder = record.folder
-    if cfg.ckpt_path is not None or not (folder / RECORD).is_file():
-        return {}
-    earlier = read_record(folder)
-    if not record.same_run(earlier):
-        raise FashionTransferError(
-            f"{folder} holds a run with another configuration: choose another folder, or remove it"
-        )
-    if earlier.state == "finished" and (metrics := read_metrics(folder)):
-        log.info("%s has finished already", folder)
-        return metrics
-    if (folder / LAST).is_file():
-        log.info("continuing %s", folder)
-        cfg.ckpt_path = str(folder / LAST)
-    return {}
+def train_rank(cfg: DictConfig) -> None:
+    """Trains as one of several processes (see `commands.launch`); rank 0 writes the run folder."""
+    _train(cfg, new_record(Path(HydraConfig.get().runtime.output_dir), cfg), ())
 
 
-def _train(cfg: DictConfig, folder: Path, callbacks: Iterable[Callback]) -> Metrics:
-    seconds: dict[str, float] = {}
+def _start(cfg: DictConfig, record: RunRecord, callbacks: Sequence[Callback]) -> Metrics:
     _check(cfg)
+    count = processes(cfg, callbacks)
+    if count == 1:
+        return _train(cfg, record, callbacks)
+    run_ranks(cfg, count)
+    return read_metrics(record.folder)
+
+
+def _train(cfg: DictConfig, record: RunRecord, callbacks: Sequence[Callback]) -> Metrics:
+    seconds: dict[str, float] = {}
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     with _timed(seconds, "setup"):
-        datamodule = build_datamodule(cfg)
-        task = build_task(cfg, datamodule)
         trainer = build_trainer(cfg, callbacks)
+        if trainer.world_size > 1:
+            trainer.strategy.setup_environment()  # the ranks share the work on features, too
+            cfg.ckpt_path = ranks.broadcast(cfg.ckpt_path)
+        with ranks.first():  # it may download weights
+            datamodule = build_datamodule(cfg)
+            task = build_task(cfg, datamodule)
     with _timed(seconds, "features"):
         precision = _prepare_data(cfg, task, datamodule, trainer)
     if not (datamodule.val_set and trainer.limit_val_batches):
         _go_without_validation(task, trainer)
-    with _timed(seconds, "fit"), config_keys(cfg, *ARGUMENT_NODES):
-        _fit(task, datamodule, trainer, cfg.ckpt_path)
-    best = _best_checkpoint(trainer)
-    metrics = _validation_metrics(trainer, best)
-    metrics |= _calibration(task)
-    if cfg.test and datamodule.test_set:
-        with _timed(seconds, "test"):
-            metrics |= _test(task, datamodule, trainer, best)
-    metrics |= {f"seconds/{name}": round(value, 3) for name, value in seconds.items()}
-    metrics |= provenance(task.classifier, precision)
-    _log_hyperparameters(trainer, cfg, metrics)
-    write_metrics(folder, metrics)
-    print_metrics(metrics, title=f"run {folder}")
+    with _logged(record, datamodule, trainer) as log_results:
+        with _timed(seconds, "fit"), config_keys(cfg, *ARGUMENT_NODES):
+            _fit(task, datamodule, trainer, cfg.ckpt_path)
+        best = _best_checkpoint(trainer)
+        metrics = _validation_metrics(trainer, best)
+        metrics |= _calibration(task)
+        if cfg.test and datamodule.test_set:
+            with _timed(seconds, "test"):
+                metrics |= _test(task, datamodule, trainer, best)
+        metrics |= {f"seconds/{name}": round(value, 3) for name, value in seconds.items()}
+        metrics |= provenance(task.classifier, precision)
+        log_results(metrics)
+        if trainer.is_global_zero:
+            write_metrics(record.folder, metrics)
+    if HydraConfig.get().mode == RunMode.RUN and trainer.is_global_zero:  # a sweep has a line each
+        print_metrics(metrics, title=f"run {record.folder}")
+        for file in sorted(record.folder.glob("*-profile*.txt")):  # of debug=profiler
+            log.info("where the time went: %s", file)
     return metrics
 
 
 def _check(cfg: DictConfig) -> None:
     """Checks what can be checked before anything is built."""
+    check_config(cfg)
     if cfg.ckpt_path is not None and "optimizer_states" not in read_checkpoint(cfg.ckpt_path):
         raise FashionTransferError(
             f"ckpt_path={cfg.ckpt_path} holds no optimizer, so training cannot continue from it: "
             "give the last.ckpt beside it"
         )
-    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
-        raise FashionTransferError(
-            f"seed must be a whole number from 0 to {2**32 - 1}, got {cfg.seed!r}"
-        )
-    _check_monitor(cfg.monitor)
-
-
-def _check_monitor(monitor: DictConfig) -> None:
-    metric, mode = monitor.metric, monitor.mode
-    if mode not in ("min", "max"):
-        raise FashionTransferError(f"monitor.mode must be min or max, got {mode!r}")
-    if metric is None:
-        monitor.mode = "min"  # not that of `last`: Lightning refuses two equal callbacks
-        return
-    if metric.startswith("test/"):
-        raise FashionTransferError(
-            f"monitor.metric must not be of the test images, which choose nothing, got {metric}: "
-            "use one of validation, such as val/accuracy"
-        )
-    for part, best in (("loss", "min"), ("accuracy", "max")):
-        if metric.endswith(part) and mode != best:
-            raise FashionTransferError(f"monitor.mode must be {best} for {metric}, got {mode}")
+    if cfg.monitor.metric is None:
+        cfg.monitor.mode = "min"  # not that of `last`: Lightning refuses two equal callbacks
 
 
 def _prepare_data(
@@ -165,21 +160,29 @@ def _prepare_data(
     if cfg.store:
         datamodule.extractor = Extractor(backbone, FeatureStore(cfg.paths.cache), device)
     with config_keys(cfg, "data"):
-        datamodule.prepare_data()
-        datamodule.setup("fit")
-        if cfg.test:
-            datamodule.setup("test")
-            if not datamodule.test_set:
-                log.warning(
-                    "data=%s has no test images, so nothing is tested: there will be no metrics "
-                    "test/…",
-                    data_name(),
-                )
+        with ranks.first():
+            datamodule.prepare_data()
+        datamodule.setup(None if cfg.test else "fit")
+        if cfg.test and not datamodule.test_set:
+            log.warning(
+                "data=%s has no test images, so nothing is tested: there will be no metrics test/…",
+                data_name(),
+            )
     return precision
 
 
 def _go_without_validation(task: ClassificationTask, trainer: L.Trainer) -> None:
-    """Has the best checkpoint be that of the last epoch."""
+    """Has the best checkpoint be that of the last epoch.
+
+    Raises:
+        FashionTransferError: the schedule or a callback watches the validation.
+    """
+    plateau = getattr(task.scheduler, "func", None) is ReduceLROnPlateau
+    if plateau or trainer.early_stopping_callbacks:
+        watching = "model/scheduler=plateau" if plateau else "callbacks.early_stopping"
+        raise FashionTransferError(
+            f"{watching} watches the validation, and data={data_name()} has none: leave it out"
+        )
     warn_left_out(task.classifier, task.auto_threshold)
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and (callback.monitor or "").startswith("val/"):
@@ -202,11 +205,11 @@ def _fit(
         if best is None:
             return "no epoch had finished"
         return (
-            f"the best checkpoint so far is {best}; `python train.py ckpt_path=last` continues "
-            "from the last finished epoch"
+            f"the best checkpoint so far is {best}; `{resume_command(HydraConfig.get())}` "
+            "continues from the last finished epoch"
         )
 
-    with _interruptible(trainer, hint):
+    with interruptible(hint):
         trainer.fit(task, datamodule=datamodule, ckpt_path=path, weights_only=True)
 
 
@@ -217,7 +220,7 @@ def _test(
     path: str | None,
 ) -> Metrics:
     """Returns test metrics: of a checkpoint if there is one, else of the task as it is."""
-    with _interruptible(trainer):
+    with interruptible():
         results = trainer.test(
             task, datamodule=datamodule, ckpt_path=path, verbose=False, weights_only=True
         )
@@ -244,16 +247,15 @@ def _calibration(task: ClassificationTask) -> Metrics:
     return images | ({"calibration/left_out": ", ".join(names)} if names else {})
 
 
-def _log_hyperparameters(trainer: L.Trainer, cfg: DictConfig, metrics: Metrics) -> None:
-    """Fills TensorBoard's HPARAMS tab, where sweeps are compared, with the user's overrides."""
-    overrides = (o.lstrip("+~").partition("=") for o in HydraConfig.get().overrides.task)
-    parameters = {"seed": str(cfg.seed)} | {key: value for key, _, value in overrides}
-    names = dict.fromkeys((cfg.monitor.metric, "val/accuracy", "test/accuracy"))
-    results = {name: metrics[name] for name in names if name in metrics}
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(parameters, results)
-            logger.finalize("success")
+def _logged(
+    record: RunRecord, datamodule: ClassificationDataModule, trainer: L.Trainer
+) -> AbstractContextManager[Callable[[Metrics], None]]:
+    """Has the loggers open inside, see `logged_run`."""
+    assert datamodule.train_set is not None
+    parameters = hyperparameters(
+        record.config, record.choices, len(datamodule.train_set), len(datamodule.class_names)
+    )
+    return logged_run(trainer.loggers, parameters, overridden(record.overrides))
 
 
 @contextmanager
@@ -261,14 +263,3 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - start
-
-
-@contextmanager
-def _interruptible(trainer: L.Trainer, hint: Callable[[], str] = str) -> Iterator[None]:
-    """Lets Ctrl-C be a KeyboardInterrupt, with a hint for the user: Lightning ends the process."""
-    try:
-        yield
-    except SystemExit:
-        if not trainer.interrupted:
-            raise
-        raise KeyboardInterrupt(hint()) from None

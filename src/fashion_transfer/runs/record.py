@@ -104,7 +104,8 @@ def new_record(folder: Path, cfg: DictConfig) -> RunRecord:
         cfg: its configuration, composed by Hydra.
     """
     hydra = HydraConfig.get()
-    overrides = list(hydra.overrides.task)
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # `${…}` as it is
+    assert isinstance(overrides, list)
     own = [o for o in overrides if o.partition("=")[0] not in NOT_COMPARED]
     return RunRecord(
         folder,
