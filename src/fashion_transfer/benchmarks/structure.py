@@ -11,7 +11,7 @@ import yaml
 
 PACKAGE = "fashion_transfer"
 SOURCE = Path(__file__).resolve().parents[1]
-PLAIN = {"errors", "files", "progress"}
+PLAIN = {"errors", "files", "progress", "ranks"}
 DATA = {*PLAIN, "data"}
 MODELS = {*DATA, "features", "confidence"}
 EVALUATION = {*MODELS, "synthetic", "models"}
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "": {"models"},  # the package itself, for `load`
     "errors": set(),
     "progress": set(),
+    "ranks": set(),
     "files": {"errors", "progress"},
     "data": PLAIN,
     "features": PLAIN,
@@ -29,10 +30,11 @@ MAY_IMPORT = {
     "models": MODELS,
     "evaluation": EVALUATION,
     "reporting": {*PLAIN, "confidence"},
+    "search": {*PLAIN, "runs", "reporting"},
     "export": {*MODELS, "models"},
     "page": {*MODELS, "models", "reporting"},
-    "commands": {*EVALUATION, "evaluation", "reporting", "export", "page", "runs"},
-    "benchmarks": {*EVALUATION, "evaluation", "reporting", "export", "page", "runs"},
+    "commands": {*EVALUATION, "evaluation", "reporting", "export", "page", "runs", "search"},
+    "benchmarks": {*EVALUATION, "evaluation", "reporting", "export", "page", "runs", "search"},
 }
 """The packages that each package may import, beside itself."""
 

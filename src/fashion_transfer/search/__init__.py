@@ -1,0 +1,1 @@
+"""A search for the best values: space, study, pruning. Of torch, only `callback` imports any."""
