@@ -136,12 +136,20 @@ docs: $(INSTALLED) ## Write the generated pages of docs/ and build them strictly
 app: $(INSTALLED) ## Predict pictures on a page in the browser: ARGS="ckpt_path=PATH port=N"
 	@$(PY) app.py $(ARGS)
 
+.PHONY: search
+search: $(INSTALLED) data ## Search for better values: ARGS="experiment=fast trials=50"; again: it goes on
+	@$(PY) search.py $(if $(WEIGHTS),"model.backbone.weights='$(WEIGHTS)'") $(ARGS)
+
+.PHONY: leaderboard
+leaderboard: $(INSTALLED) ## Compare the runs under logs/: ARGS="--sort test/accuracy --output runs.html"
+	@$(PY) runs.py $(ARGS)
+
 .PHONY: tensorboard
 tensorboard: $(INSTALLED) ## Look at the runs under logs/
-	"$(VENV)/bin/tensorboard" --logdir logs
+	"$(VENV)/bin/tensorboard" --logdir logs $(ARGS)
 
 .PHONY: cache
-cache: $(INSTALLED) ## List the cached features; ARGS="--remove KEY" removes some
+cache: $(INSTALLED) ## List the cached features; ARGS="--remove KEY", "--older-than 30d", "--max-size 20GB"
 	@$(PY) -m fashion_transfer.features.cache $(ARGS)
 
 # BASE=REVISION times `evaluate.py` of that revision, too.
@@ -154,10 +162,12 @@ bench: $(INSTALLED) data ## Measure what runs cost, beside the plain way (half a
 # Writes results/ and the README's tables. Finished runs are not repeated.
 .PHONY: results results-all
 results: $(INSTALLED) data offline-weights ## Run the frozen rows of the table of results
+	$(PY) -m pip install -q $(PIP_ARGS) -e ".[results]"
 	$(PY) -m fashion_transfer.benchmarks.results --readme README.md \
 	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
 
 results-all: $(INSTALLED) data offline-weights ## The slow rows, too: hours on 2 cores
+	$(PY) -m pip install -q $(PIP_ARGS) -e ".[results]"
 	$(PY) -m fashion_transfer.benchmarks.results --slow --readme README.md \
 	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
 

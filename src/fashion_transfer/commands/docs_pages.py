@@ -18,30 +18,40 @@ from fashion_transfer.reporting.tables import markdown_table
 ROOT = Path(__file__).resolve().parents[3]
 """The folder that holds `conf/`, `docs/` and `results/`: these pages are of a checkout."""
 
-COMMANDS = ("train", "evaluate", "predict", "app", "export")
+COMMANDS = ("train", "evaluate", "predict", "app", "export", "search")
 
 GROUPS = {
     "data": "Data",
     "model": "Model",
     "model/backbone": "Backbone",
     "model/head": "Head",
+    "model/optimizer": "Optimizers",
+    "model/scheduler": "Schedules of the learning rate",
     "policy": "Warnings",
     "trainer": "Training",
     "callbacks": "Callbacks",
     "logger": "Loggers",
     "paths": "Folders",
     "recipe": "Recipes of data sets",
+    "search": "Spaces of a search",
     "experiment": "Experiments",
     "debug": "Debugging",
     "hydra": "Hydra",
+    "hydra/sweeper": "Sweepers",
+    "hydra/launcher": "Launchers",
+    "hydra/help": "Help",
 }
 """Headings by folder of `conf/`, in the order of the page."""
 
-SHOWN_AS_THEY_ARE = ("recipe", "experiment", "debug", "hydra")
+SHOWN_AS_THEY_ARE = (
+    *("recipe", "search", "experiment", "debug"),
+    *("hydra", "hydra/sweeper", "hydra/launcher", "hydra/help"),
+)
 """Folders whose files give other values to keys that are explained elsewhere."""
 
 PICTURES = {
     "results/results.png": "results.png",
+    "results/images_per_class.png": "images_per_class.png",
     ".github/gallery.jpg": "gallery.jpg",
     ".github/photos.jpg": "photos.jpg",
 }
@@ -73,8 +83,30 @@ python train.py -m seed=0,1,2 model/head=linear,mlp
 
 `python train.py --cfg job` prints the whole configuration and runs nothing. `null` means *none*.
 The syntax is that of [Hydra](https://hydra.cc/docs/1.3/advanced/override_grammar/basic/).
+
+Every key and value is checked before anything is computed. An unknown key, also one that a `+`
+adds, names the nearest right one; an impossible value names what is possible. A `+` adds an
+argument of a class that the files do not name, as in `+trainer.gradient_clip_val=1.0`.
+
+An optimizer and a schedule are files with their own defaults. Choose another file, and not another
+class in the same file, which would keep arguments that were meant for AdamW:
+
+```
+python train.py model/optimizer=sgd model/scheduler=cosine
+python train.py model/optimizer=lbfgs model.mixup=0 data.batch_size=10000
+```
+
+`python train.py --help` lists the keys that are used most, and the files of every group. For the
+tab key to complete keys and files, in this shell:
+
+```
+eval "$(python train.py -sc install=bash)"
+```
+
+`install=zsh` and `install=fish` are for those shells; `uninstall=bash` takes it away.
 """
 
+PACKAGE = re.compile(r"^# @package (\S+)$", re.MULTILINE)
 LINE = re.compile(
     r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^#\s].*?))?(?: +#(?P<comment>.*))?$"
 )
@@ -131,7 +163,8 @@ def _section(file: Path, folder: str) -> Iterator[str]:
     """Introduction, class and table of a file; or the file itself."""
     text = file.read_text(encoding="utf-8")
     introduction, body = _split_introduction(text)
-    prefix = "" if "@package _global_" in text else folder.replace("/", ".")
+    package = PACKAGE.search(text)
+    prefix = package[1].replace("_global_", "") if package else folder.replace("/", ".")
     if introduction:
         yield introduction
     if folder in SHOWN_AS_THEY_ARE:
