@@ -16,6 +16,8 @@ from fashion_transfer.data import mnist
 from fashion_transfer.models import Classifier
 from fashion_transfer.synthetic import LAYOUTS, OUT_OF_DISTRIBUTION
 
+THRESHOLD = "policy.threshold must be a number from 0 to 1, or auto, or from_checkpoint, got "
+
 GROUPS = ("multi_item", "control", "out_of_distribution")
 FIGURES = ("reliability", "risk_coverage", "confidence", "mistakes", *GROUPS)
 
@@ -299,8 +301,8 @@ def test_evaluation_without_a_run_is_a_mistake_that_names_train(run, settings, t
         ("reference=nowhere.ckpt", "nowhere.ckpt: no such file"),
         ("model.backbone.weights=nowhere.pth", "{best} was trained on the weights nowhere.pth"),
         ("model.backbone.precision=float8", "model.backbone.precision must be "),
-        ("+model.backbone.pool=[layer4]", "model.backbone.pool is read by nothing"),
-        ("+model.head=mlp", "model.head is read by nothing"),
+        ("+model.backbone.pool=[layer4]", "there is no key model.backbone.pool"),
+        ("+model.head=mlp", "there is no key model.head"),
         ("data.batch_size=0", "data.batch_size must be a whole number from 1, got 0"),
         ("data.image_size=64", "data.image_size must be from_checkpoint in an evaluation, got 64"),
         ("device=abacus", "device must be auto, cpu, cuda or mps, got 'abacus'"),
@@ -314,11 +316,11 @@ def test_evaluation_without_a_run_is_a_mistake_that_names_train(run, settings, t
             "images_per_set=100001",
             "images_per_set must be a whole number from 0 to 100000, got 100001",
         ),
-        ("policy.threshold=1.5", "policy.threshold must be a number from 0 to 1, got 1.5"),
-        ("policy.threshold=high", "policy.threshold must be a number from 0 to 1, got 'high'"),
+        ("policy.threshold=1.5", THRESHOLD + "1.5"),
+        ("policy.threshold=high", THRESHOLD + "'high'"),
         (
             "policy.threshold=auto policy.threshold_target.warned=many",
-            "policy.threshold_target.warned must be a number from 0 to 1, got 'many'",
+            "policy.threshold_target.warned must be a number from 0 to 1, or null, got 'many'",
         ),
         (
             "policy.threshold=auto policy.threshold_target.selective_accuracy=null",

@@ -16,6 +16,8 @@ from fashion_transfer.confidence import REASONS
 from fashion_transfer.data.fashion_mnist import CLASS_NAMES
 from fashion_transfer.models import Classifier, load_classifier
 
+THRESHOLD = "policy.threshold must be a number from 0 to 1, or auto, or from_checkpoint, got "
+
 HEADER = ["path", "label", "confidence", "warning", "reason", "message", "prepared", "error"]
 
 # Names that Hydra's grammar, a shell's habits or a table's commas might stumble over.
@@ -400,8 +402,8 @@ def test_folder_without_images_is_a_mistake(predict, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("policy.threshold=1.5", "policy.threshold must be a number from 0 to 1, got 1.5"),
-        ("policy.threshold=high", "policy.threshold must be a number from 0 to 1, got 'high'"),
+        ("policy.threshold=1.5", THRESHOLD + "1.5"),
+        ("policy.threshold=high", THRESHOLD + "'high'"),
         ("batch_size=0", "batch_size must be a whole number from 1, got 0"),
         ("ckpt_path=nowhere.ckpt", "nowhere.ckpt: no such file"),
         ("model.backbone.weights=nowhere.pth", "{best} was trained on the weights nowhere.pth"),
