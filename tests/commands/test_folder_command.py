@@ -135,4 +135,4 @@ def test_unreadable_photo_names_the_key_that_skips_it(run, settings, tmp_path):
 def test_option_of_another_data_set_is_named(run, settings, folder, tmp_path):
     arguments = settings(tmp_path, f"data.dir={folder}", "+data.selection=first")
     message = run("train.py", *arguments).mistake()
-    assert message.startswith("data.selection is no option of ImageFolderDataModule")
+    assert message.startswith("data.selection is no argument of ImageFolderDataModule")

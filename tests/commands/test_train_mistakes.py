@@ -2,55 +2,6 @@ import pytest
 from outcomes import only_run
 
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.models import ClassificationTask
-
-# ---- multiruns
-
-
-def test_failed_job_of_a_multirun_does_not_stop_the_others(run, tiny, plain, tmp_path):
-    arguments = tiny(tmp_path, *plain, "trainer.max_epochs=1", "model.head.dropout=0,7,0.1")
-    ended = run("train.py", "-m", *arguments)
-    assert ended.status == 1
-    assert "Traceback" not in ended.out + ended.err
-    assert "job 1" in ended.out
-    [line] = [line for line in ended.err.splitlines() if line.startswith("error: ")]
-    assert "dropout" in line
-    [sweep] = (tmp_path / "train" / "multiruns").iterdir()
-    finished = sorted(file.parent.name for file in sweep.glob("*/metrics.json"))
-    assert finished == ["0", "2"]
-    assert len((sweep / "sweep.csv").read_text().splitlines()) == 4
-
-
-def test_multirun_writes_its_table_before_it_is_over(run, tiny, plain, tmp_path, monkeypatch):
-    # A process killed in its second job would leave the last of these tables.
-    tables, step = [], ClassificationTask.training_step
-
-    def reading(self, batch, batch_idx):
-        tables.append([file.read_text() for file in tmp_path.rglob("sweep.csv")])
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(ClassificationTask, "training_step", reading)
-    arguments = tiny(tmp_path, *plain, "trainer.max_epochs=1", "seed=0,1")
-    out = run("train.py", "-m", *arguments).succeeded().out
-    assert tables[0] == []
-    [table] = tables[-1]
-    assert len(table.splitlines()) == 2
-    assert table.startswith("job,overrides,val/loss,val/accuracy,test/accuracy,seconds/fit")
-    [line] = [line for line in out.splitlines() if "all runs" in line]
-    assert "±" in line
-    assert sum("sweep.csv" in line for line in out.splitlines()) == 1
-
-
-def test_multirun_sorts_its_table_by_the_monitored_metric(run, tiny, plain, tmp_path):
-    monitor = ("monitor.metric=val/macro_accuracy", "monitor.mode=max", "test=false")
-    arguments = tiny(tmp_path, *plain, *monitor, "model.optimizer.lr=0,0.001")
-    run("train.py", "-m", *arguments).succeeded()
-    [table] = tmp_path.rglob("sweep.csv")
-    header, first, second = table.read_text().splitlines()
-    assert header == "job,overrides,val/macro_accuracy,val/accuracy,test/accuracy,seconds/fit"
-    assert first.startswith("1,model.optimizer.lr=0.001,")
-    assert second.startswith("0,model.optimizer.lr=0,")
-
 
 # ---- mistakes
 

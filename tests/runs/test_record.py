@@ -1,4 +1,5 @@
 import json
+import shlex
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -71,16 +72,16 @@ def test_same_run_may_be_started_by_another_command():
 
 
 def test_new_record_repeats_the_run(tmp_path, monkeypatch):
-    hydra = SimpleNamespace(
-        overrides=SimpleNamespace(task=["seed=1", "model/head=linear", "data.dir='a b'"]),
-        runtime=SimpleNamespace(choices={"model/head": "linear", "debug": "tiny"}),
-    )
+    overrides = ["seed=1", "model/head=linear", "data.dir='a b'", "name='${seed}'"]
+    choices = {"model/head": "linear", "debug": "tiny"}
+    hydra = OmegaConf.create({"overrides": {"task": overrides}, "runtime": {"choices": choices}})
     monkeypatch.setattr(record, "HydraConfig", SimpleNamespace(get=lambda: hydra))
     cfg = OmegaConf.create(
         {"seed": 1, "data": {"dir": "a b", "view_seed": "${seed}"}, "out": f"{tmp_path}/tb"}
     )
     made = new_record(tmp_path, cfg)
-    assert made.command == """python train.py seed=1 model/head=linear 'data.dir='"'"'a b'"'"''"""
+    assert made.overrides == overrides
+    assert shlex.split(made.command) == ["python", "train.py", *overrides]
     assert made.config == {"seed": 1, "data.dir": "a b", "data.view_seed": 1, "out": "./tb"}
     assert made.debug
 

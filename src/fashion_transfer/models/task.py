@@ -237,8 +237,7 @@ class ClassificationTask(EvaluationTask):
         if count:
             self.train_loss.update(loss.detach(), count)
             self.train_accuracy.update(self.classifier.class_logits(logits), labels)
-        # The mean over ranks of these gradients is the gradient of the mean over all images.
-        weight = count * ranks.world_size() / total
+        weight = count * ranks.world_size() / total  # the mean over ranks is that of all images
         return loss if weight == 1 else loss * weight
 
     def on_train_epoch_end(self) -> None:
