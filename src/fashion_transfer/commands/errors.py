@@ -65,12 +65,16 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OverrideParseException) and "=" not in error.override:
         return f"{error.override} is no key=value: write a value after it, as in seed=1"
     if isinstance(error, MissingMandatoryValue):
-        value = "PATH" if str(error.full_key).endswith("dir") else "VALUE"
-        return f"{error.full_key} has no value: give one, as in {error.full_key}={value}"
+        return missing_value(str(error.full_key))
     # By name: importing Lightning for it would cost every `--help` a second.
     if isinstance(error, _MISTAKES) or type(error).__name__ == "MisconfigurationException":
         return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
     return None
+
+
+def missing_value(key: str) -> str:
+    """Returns the message for a key that must be given."""
+    return f"{key} has no value: give one, as in {key}={'PATH' if key.endswith('dir') else 'VALUE'}"
 
 
 def with_hint(message: str) -> str:

@@ -11,8 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 
+from fashion_transfer.commands.errors import missing_value
 from fashion_transfer.commands.schema.check import check_node
 from fashion_transfer.commands.schema.configs import CONFIGS
 from fashion_transfer.commands.schema.rules import (
@@ -20,6 +20,7 @@ from fashion_transfer.commands.schema.rules import (
     check_training,
     remarks,
 )
+from fashion_transfer.errors import FashionTransferError
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def check_values(cfg: DictConfig, command: str = "train") -> dict[str, Any]:
         FashionTransferError: one line with the first key that is wrong.
     """
     for key in sorted(OmegaConf.missing_keys(cfg)):
-        raise MissingMandatoryValue(f"{key} has no value", key=key)
+        raise FashionTransferError(missing_value(key))
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     choices, overrides = {}, list[str]()
     if HydraConfig.initialized():
