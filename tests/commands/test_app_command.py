@@ -78,7 +78,7 @@ def test_port_that_is_taken_is_a_mistake(run, settings):
     ("argument", "message"),
     [
         ("max_pictures=0", "max_pictures must be a whole number from 1, got 0"),
-        ("port=eighty", "port must be a whole number from 0 to 65535, got 'eighty'"),
+        ("port=eighty", "port must be a whole number from 0 to 65535, or null, got 'eighty'"),
         ("host=no.such.host.invalid", "is no address of this machine"),
     ],
 )

@@ -85,7 +85,7 @@ def test_newest_run_is_exported_unless_another_is_named(run, trained, written, t
         (["output={folder}/no/a.onnx"], "no folder that exists"),
         (["output={folder}"], "is a folder"),
         (["policy.threshold=2"], "policy.threshold must be a number from 0 to 1"),
-        (["+model.backbone.precision=bfloat16"], "model.backbone.precision is read by nothing"),
+        (["+model.backbone.precision=bfloat16"], "there is no key model.backbone.precision"),
         (["model.backbone.weights=no.pth"], "no.pth"),
         (["ckpt_path={folder}/none.ckpt"], "no such file"),
     ],
