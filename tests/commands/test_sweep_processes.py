@@ -22,6 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def one_thread_per_process(monkeypatch):
+    """The last bits of a sum depend on the number of threads."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture
 def small(idx_dir) -> list[str]:
     """Overrides of `debug=tiny` for the generated files, which make it faster still."""
