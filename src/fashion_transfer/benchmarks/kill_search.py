@@ -5,7 +5,6 @@ killed. No trial that has ended is touched again, there are as many trials as we
 each has the same values, reports and metrics, less the seconds.
 """
 
-import hashlib
 import random
 import sys
 from collections import Counter
@@ -21,13 +20,15 @@ from fashion_transfer.benchmarks.killing import (
     DIFFERENT,
     KILLS,
     TINY,
+    Hashes,
     Process,
     arguments,
+    file_hashes,
+    less_seconds,
     report,
     scratch_folder,
 )
 from fashion_transfer.benchmarks.machine import log_progress
-from fashion_transfer.runs.record import read_metrics
 from fashion_transfer.search.study import JOURNAL, JournalLock
 
 TRIALS = 6
@@ -36,8 +37,6 @@ LONGER = ("trainer.max_epochs=4",)
 
 CHANGED = "ended trials executed again or changed"
 TOTALS = "wrong totals"
-
-Hashes = dict[Path, str]
 
 
 class SearchKiller:
@@ -133,26 +132,17 @@ def _outcome(trial: FrozenTrial) -> tuple[TrialState, object, object, object]:
 
 
 def _metrics(folder: Path, number: int) -> dict[str, object]:
-    return _less_seconds(folder / "trials" / f"{number:04d}")
+    return less_seconds(folder / "trials" / f"{number:04d}")
 
 
 def _winner(folder: Path) -> dict[str, dict[str, object]]:
-    return {path.name: _less_seconds(path) for path in (folder / "winner").iterdir()}
-
-
-def _less_seconds(folder: Path) -> dict[str, object]:
-    metrics = read_metrics(folder).items()
-    return {name: value for name, value in metrics if not name.startswith("seconds/")}
+    return {path.name: less_seconds(path) for path in (folder / "winner").iterdir()}
 
 
 def _ended_files(folder: Path) -> dict[int, Hashes]:
     """Returns the hash of every file of each trial that has ended, by its number."""
     return {
-        trial.number: {
-            path: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in (folder / "trials" / f"{trial.number:04d}").rglob("*")
-            if path.is_file()
-        }
+        trial.number: file_hashes(folder / "trials" / f"{trial.number:04d}")
         for trial in read_trials(folder)
         if trial.state.is_finished()
     }

@@ -6,7 +6,6 @@ less the seconds, are the same.
 """
 
 import csv
-import hashlib
 import json
 import random
 import sys
@@ -19,8 +18,10 @@ from fashion_transfer.benchmarks.killing import (
     DIFFERENT,
     KILLS,
     TINY,
+    Hashes,
     Process,
     arguments,
+    file_hashes,
     report,
     same_run,
     scratch_folder,
@@ -34,8 +35,6 @@ GRID = ("seed=0,1,2", "model/head=linear,mlp")
 TOTAL = 6
 CHANGED = "finished runs executed again or changed"
 TOTALS = "wrong totals"
-
-Hashes = dict[Path, str]
 
 
 class SweepKiller:
@@ -131,11 +130,7 @@ def _is_complete(folder: Path) -> bool:
 def _finished_files(folder: Path) -> dict[str, Hashes]:
     """Returns the hash of every file of each finished run, by the run's folder."""
     return {
-        job["folder"]: {
-            path: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in (folder / job["folder"]).rglob("*")
-            if path.is_file()
-        }
+        job["folder"]: file_hashes(folder / job["folder"])
         for job in _jobs(folder)
         if job["folder"] and _has_finished(folder / job["folder"])
     }

@@ -1,6 +1,7 @@
 """Processes of a command that are killed, and what they left, for checks of continuing."""
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -15,11 +16,14 @@ import torch
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import write_text
-from fashion_transfer.runs.folders import BEST, LAST, METRICS
+from fashion_transfer.runs.folders import BEST, LAST
+from fashion_transfer.runs.record import read_metrics
 
 TINY = ("debug=tiny", "logger=none")
 KILLS = "kills"
 DIFFERENT = "runs with other parameters or metrics"
+
+Hashes = dict[Path, str]
 
 
 def arguments(description: str, kills: int) -> argparse.Namespace:
@@ -93,9 +97,21 @@ def scratch_folder() -> Iterator[Path]:
 
 def same_run(first: Path, second: Path) -> bool:
     """Returns whether two run folders have equal checkpoints and metrics, less the seconds."""
-    return _metrics(first) == _metrics(second) and all(
+    return less_seconds(first) == less_seconds(second) and all(
         _same(_state(first / name), _state(second / name)) for name in (BEST, LAST)
     )
+
+
+def less_seconds(run: Path) -> dict[str, Any]:
+    """Returns the metrics of a run without its seconds; none if it has not finished."""
+    metrics = read_metrics(run).items()
+    return {name: value for name, value in metrics if not name.startswith("seconds/")}
+
+
+def file_hashes(folder: Path) -> Hashes:
+    """Returns the SHA-256 of every file in a folder, at any depth."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def report(counts: Mapping[str, int], output: Path | None) -> int:
@@ -111,11 +127,6 @@ def report(counts: Mapping[str, int], output: Path | None) -> int:
     if output is not None:
         write_text(output, json.dumps(counts, indent=1) + "\n")
     return int(any(count for name, count in counts.items() if name != KILLS))
-
-
-def _metrics(folder: Path) -> dict[str, Any]:
-    metrics = json.loads((folder / METRICS).read_bytes())
-    return {name: value for name, value in metrics.items() if not name.startswith("seconds/")}
 
 
 def _state(checkpoint: Path) -> Any:
