@@ -68,17 +68,22 @@ def test_rung_between_two_validations_is_judged_at_the_second():
 
 
 def test_brackets_are_drawn_from_seed_and_number_by_their_weights():
-    pruner = Hyperband(0, 10)
-    assert pruner.weights == [9, 5, 3]
-    brackets = [pruner.bracket(number) for number in range(1700)]
-    assert [round(brackets.count(b) / 100) for b in range(3)] == [9, 5, 3]
-    assert brackets == [Hyperband(0, 10).bracket(number) for number in range(1700)]
-    assert brackets != [Hyperband(1, 10).bracket(number) for number in range(1700)]
+    pruner = Hyperband(0, EPOCHS)
+    assert pruner.weights == [9, 3, 1]
+    brackets = [pruner.bracket(number) for number in range(1300)]
+    assert [round(brackets.count(b) / 100) for b in range(3)] == [9, 3, 1]
+    assert brackets == [Hyperband(0, EPOCHS).bracket(number) for number in range(1300)]
+    assert brackets != [Hyperband(1, EPOCHS).bracket(number) for number in range(1300)]
 
 
-@pytest.mark.parametrize(("epochs", "brackets"), [(1, 1), (2, 1), (3, 2), (9, 3), (26, 3), (27, 4)])
-def test_last_rung_is_within_the_epochs(epochs, brackets):
-    assert len(Hyperband(0, epochs).weights) == brackets
+@pytest.mark.parametrize(
+    ("epochs", "rungs"),
+    [(1, {1}), (2, {1}), (3, {1, 3}), (9, {1, 3, 9}), (10, {2, 6}), (50, {10, 30})],
+)
+def test_trials_are_judged_after_a_fifth_and_three_fifths_of_the_epochs(epochs, rungs):
+    study = create(Hyperband(0, epochs))
+    ended = {run(study, value, epochs=range(1, epochs + 1)) for value in 3 * VALUES}
+    assert ended == rungs | {epochs}
 
 
 def test_value_that_is_no_number_is_pruned_and_no_competitor():
