@@ -51,6 +51,7 @@ SHOWN_AS_THEY_ARE = (
 
 PICTURES = {
     "results/results.png": "results.png",
+    "results/images_per_class.png": "images_per_class.png",
     ".github/gallery.jpg": "gallery.jpg",
     ".github/photos.jpg": "photos.jpg",
 }
