@@ -156,6 +156,7 @@ def test_job_raises_an_interruption(hydra_mode):
 
 def test_run_collects_garbage_of_jobs_but_not_of_imports(hydra_mode):
     hydra_mode("RUN")
+    gc.unfreeze()  # as in a new process
     seen = []
 
     def main():

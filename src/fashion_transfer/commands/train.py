@@ -1,5 +1,6 @@
 """Trains a head, tests its best checkpoint, and writes the run folder."""
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -62,6 +63,7 @@ def train(cfg: DictConfig, callbacks: Sequence[Callback] = ()) -> float | None:
         FashionTransferError: a mistake in the configuration, or missing data or weights.
         KeyboardInterrupt: the user stopped it; the best checkpoint so far stays.
     """
+    gc.collect()  # the trainer of a sweep's job before, with its data: they are in reference cycles
     folder = Path(HydraConfig.get().runtime.output_dir)
     if external_rank():
         logging.disable()
