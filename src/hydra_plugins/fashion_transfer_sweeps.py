@@ -18,7 +18,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
-from omegaconf import open_dict
+from omegaconf import open_dict, read_write
 
 if TYPE_CHECKING:
     from fashion_transfer.commands.sweep import Job
@@ -114,8 +114,8 @@ class SerialLauncher(BasicLauncher):
         for job in jobs:
             try:
                 config = loader.load_sweep_config(self.config, list(job.overrides))
-                with open_dict(config):
-                    config.hydra.job.id = config.hydra.job.num = job.number
+                with open_dict(config), read_write(config.hydra):
+                    config.hydra.job.id, config.hydra.job.num = str(job.number), job.number
                     config.hydra.sweep.dir = str(self.folder)
                 placed = replace(job, status="waiting", folder=str(config.hydra.sweep.subdir))
             except Exception as error:
