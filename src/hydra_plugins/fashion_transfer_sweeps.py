@@ -90,8 +90,15 @@ class SerialLauncher(BasicLauncher):
         """
         from fashion_transfer.commands.sweep import read_sweep
         from fashion_transfer.commands.sweep_plan import Progress
+        from fashion_transfer.errors import FashionTransferError
 
         assert self.config is not None
+        chosen = self.config.hydra.runtime.choices
+        if not str(self.config.hydra.sweeper._target_).endswith(f".{GridSweeper.__name__}"):
+            raise FashionTransferError(
+                f"hydra/launcher={chosen['hydra/launcher']} needs hydra/sweeper=grid, got "
+                f"{chosen['hydra/sweeper']}: leave it out, or give hydra/launcher=basic, too"
+            )
         self.folder = Path(self.config.hydra.sweep.dir)
         self.progress = Progress(self.folder, initial_job_idx)
         for job in self.run(self._composed(read_sweep(self.folder).unfinished)):
@@ -134,9 +141,15 @@ class JoblibLauncher(SerialLauncher):
     """
 
     captured = True
+    one_per_core = True
 
     def __init__(self, n_jobs: int = 4) -> None:
         super().__init__()
+        if not (is_positive(n_jobs) or (self.one_per_core and n_jobs == -1)):
+            from fashion_transfer.errors import ArgumentError
+
+            other = ", or -1 for one per CPU core" if self.one_per_core else ""
+            raise ArgumentError("n_jobs", f"must be a whole number from 1{other}, got {n_jobs!r}")
         self.n_jobs = n_jobs
 
     def run(self, jobs: Iterator["SweepJob"]) -> Iterator["Job"]:
@@ -189,6 +202,7 @@ class SubmititLauncher(JoblibLauncher):
     """
 
     captured = False  # submitit does that
+    one_per_core = False
 
     def __init__(
         self, cluster: str, n_jobs: int, max_num_timeout: int, parameters: dict[str, Any]
@@ -261,6 +275,11 @@ class SubmititLauncher(JoblibLauncher):
                 f"hydra/launcher=submitit_{self.cluster}: {error}"
             ) from error
         return executor
+
+
+def is_positive(value: object) -> bool:
+    """Returns whether a value is a whole number from 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _stop(jobs: Sequence[Any]) -> None:

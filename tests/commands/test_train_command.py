@@ -9,7 +9,7 @@ from fashion_transfer.commands import cli
 from fashion_transfer.data.fashion_mnist import CLASS_NAMES
 from fashion_transfer.evaluation import infer
 from fashion_transfer.models import HEADS, ClassificationTask, MLPHead, load_classifier, slug
-from fashion_transfer.runs.folders import newest_checkpoint
+from fashion_transfer.runs.newest import newest_checkpoint
 
 # ---- what a run leaves
 

@@ -35,4 +35,8 @@ def open_session(path: str | Path) -> Any:
     # A plan of the memory for each shape keeps that memory beside what it was made from: twice as
     # much (550 MB instead of 360 for the net that cuts out items), and no faster.
     options.enable_mem_pattern = False
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+        if cores < (os.cpu_count() or 1):  # in a container; it would bind threads to other cores
+            options.intra_op_num_threads = cores
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
