@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch.loggers as lightning
 from filelock import FileLock
-from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 FILE = "sqlite:///"

@@ -137,7 +137,9 @@ def check_states(
             f"(one of {', '.join(sorted(others)) or decay}): continue with the same optimizer, or "
             "start a new run"
         )
-    for earlier in states["lr_schedulers"] if schedule is not None else ():
+    if schedule is None:
+        return
+    for earlier in states["lr_schedulers"]:
         if others := earlier.keys() - schedule.state_dict().keys():
             raise FashionTransferError(
                 f"the checkpoint was trained with another schedule than {type(schedule).__name__} "
