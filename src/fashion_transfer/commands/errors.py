@@ -75,9 +75,9 @@ def explain(error: BaseException) -> str | None:
             return with_hint(_one_line(cause))
         if isinstance(cause, InstantiationException):
             node = _full_key(cause)
-        for pattern, message in SHORTAGES.items():
+        for pattern, advice in SHORTAGES.items():
             if re.search(pattern, f"{type(cause).__name__}: {cause}"):
-                return f"{message} (HYDRA_FULL_ERROR=1 shows where)"
+                return f"{advice} (HYDRA_FULL_ERROR=1 shows where)"
         cause = cause.__cause__
     if message := _unknown_option(error) or _unknown_key(error):
         return message
