@@ -130,7 +130,7 @@ def _train(cfg: DictConfig, record: RunRecord, callbacks: Sequence[Callback]) ->
                 f"rate than model.optimizer.lr={cfg.model.optimizer.get('lr')}"
             )
         metrics |= _calibration(task)
-        if cfg.test and datamodule.test_set:
+        if cfg.test and datamodule.test_set and trainer.limit_test_batches:
             with _timed(seconds, "test"):
                 metrics |= _test(task, datamodule, trainer, best)
         metrics |= {f"seconds/{name}": round(value, 3) for name, value in seconds.items()}

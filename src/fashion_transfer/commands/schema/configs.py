@@ -80,7 +80,7 @@ class Trainer(Target):
     deterministic: bool | Literal["warn"]
     benchmark: bool | None = OPTIONAL
     num_sanity_val_steps: Annotated[int, Field(ge=-1)]
-    check_val_every_n_epoch: Positive | None
+    check_val_every_n_epoch: Positive
     val_check_interval: SomeBatches | Duration = OPTIONAL
     limit_train_batches: SomeBatches | None = OPTIONAL
     limit_val_batches: Batches
@@ -91,7 +91,7 @@ class Trainer(Target):
     gradient_clip_val: Number | None = OPTIONAL
     fast_dev_run: bool | Positive = OPTIONAL
     detect_anomaly: bool = OPTIONAL
-    profiler: Profiler | Literal["simple", "advanced", "pytorch"] | None = OPTIONAL
+    profiler: Profiler | Literal["simple", "advanced"] | None = OPTIONAL
     enable_progress_bar: bool
     enable_model_summary: bool
     use_distributed_sampler: bool = OPTIONAL
