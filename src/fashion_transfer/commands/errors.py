@@ -75,15 +75,9 @@ def explain(error: BaseException) -> str | None:
             return with_hint(_one_line(cause))
         if isinstance(cause, InstantiationException):
             node = _full_key(cause)
-<<<<<<< HEAD
-        for pattern, shortage in SHORTAGES.items():
-            if re.search(pattern, f"{type(cause).__name__}: {cause}"):
-                return f"{shortage} (HYDRA_FULL_ERROR=1 shows where)"
-=======
         for pattern, advice in SHORTAGES.items():
             if re.search(pattern, f"{type(cause).__name__}: {cause}"):
                 return f"{advice} (HYDRA_FULL_ERROR=1 shows where)"
->>>>>>> issue16-F
         cause = cause.__cause__
     if message := _unknown_option(error) or _unknown_key(error):
         return message

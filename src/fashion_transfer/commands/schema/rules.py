@@ -204,7 +204,10 @@ def _check_twins(callbacks: Config) -> None:
     for name, callback in callbacks.items():
         if _name(callback) != "ModelCheckpoint":
             continue
-        state = str([({"mode": "min"} | dict(callback)).get(option) for option in options])
+        values = {"mode": "min"} | dict(callback)
+        if name == "best" and values.get("monitor") is None:
+            values["mode"] = "min"  # as training sets it: not that of `last`
+        state = str([values.get(option) for option in options])
         if names.setdefault(state, name) != name:
             raise FashionTransferError(
                 f"callbacks.{name} has monitor, mode and interval of callbacks.{names[state]}: "
