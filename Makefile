@@ -122,6 +122,18 @@ lint: $(INSTALLED) ## Check style, format and types; changes nothing
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 
+# The data base is looked at before: of packages that it does not answer for, pip-audit says that no
+# hole is known, and succeeds.
+.PHONY: audit
+audit: $(INSTALLED) ## Look up what is installed among the known security holes (asks pypi.org)
+	@$(PY) -c 'from urllib.request import urlopen
+	urlopen("https://pypi.org/pypi/pip/json", timeout=20)' 2>/dev/null || {
+	    echo 'make audit: the data base of security holes (pypi.org) is out of reach: nothing was' \
+	        'looked up' >&2
+	    exit 0
+	}
+	$(PY) -m pip_audit --local --skip-editable
+
 .PHONY: format
 format: $(INSTALLED) ## Format the code and fix what ruff can fix
 	$(PY) -m ruff format

@@ -345,6 +345,21 @@ def test_tiny_debugs_an_experiment():
     assert cfg["trainer"]["limit_test_batches"] == 2
 
 
+def test_runs_are_where_they_are_looked_for_whatever_the_job_is_called():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["hydra.job.name=mine"], return_hydra_config=True)
+        assert cfg.hydra.run.dir == "logs/train/runs/now"
+        assert cfg.hydra.sweep.dir == "logs/train/multiruns/now"
+
+
+@pytest.mark.parametrize("choice", ["default", "stdout", "disabled", "none"])
+def test_hydras_own_ways_to_log_are_left_as_they_are(choice):
+    given = [f"hydra/job_logging={choice}", "hydra.job.name=train"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        logging = compose("train", given, return_hydra_config=True).hydra.job_logging
+    assert all("class" in handler for handler in (logging.get("handlers") or {}).values())
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_folders_of_its_own(command):
     # Without a run name of its own, two runs could share a folder.

@@ -35,7 +35,9 @@ def make(tmp_path):
                 fashion_transfer.data) [ "$(ls data/*.gz 2>/dev/null | wc -l)" = 4 ];;
                 fashion_transfer.features) exit 1;;
                 fashion_transfer.data.cutout_net) echo "asked for: $*";;
+                pip_audit) echo "looked up: $*"; exit 1;;
             esac
+            case "$*" in *pypi.org*) [ -e pypi.org ];; esac
             [ "$1" != train.py ] || echo "trained: $*"
         """,
         "bin/apt-get": 'case "$*" in *download*) touch package.deb;; esac',
@@ -117,3 +119,18 @@ def test_the_index_of_packages_is_handed_on_to_what_gets_the_cutout_net(make):
     assert ended.returncode == 0, ended.stderr
     asked = "asked for: -m fashion_transfer.data.cutout_net --index-url=https://my.company"
     assert ended.stdout.splitlines()[-1] == asked
+
+
+def test_audit_without_its_data_base_says_that_nothing_was_looked_up(make):
+    ended = make("audit")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == ""
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("make audit: the data base of security holes (pypi.org) is out of reach")
+
+
+def test_audit_fails_on_what_is_found(make):
+    (make.folder / "pypi.org").touch()
+    ended = make("audit")
+    assert ended.returncode != 0
+    assert ended.stdout.splitlines()[-1] == "looked up: -m pip_audit --local --skip-editable"

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 MAX_BYTES = 1_500_000
-BUILD = "setuptools>=77"
+BUILD = "setuptools>=78.1.1"
 """What pip builds the package with, as pyproject.toml states."""
 
 TINY = {

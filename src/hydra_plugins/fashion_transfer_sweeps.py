@@ -18,7 +18,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
-from omegaconf import open_dict
+from omegaconf import open_dict, read_write
 
 if TYPE_CHECKING:
     from fashion_transfer.commands.sweep import Job
@@ -90,8 +90,15 @@ class SerialLauncher(BasicLauncher):
         """
         from fashion_transfer.commands.sweep import read_sweep
         from fashion_transfer.commands.sweep_plan import Progress
+        from fashion_transfer.errors import FashionTransferError
 
         assert self.config is not None
+        chosen = self.config.hydra.runtime.choices
+        if not str(self.config.hydra.sweeper._target_).endswith(f".{GridSweeper.__name__}"):
+            raise FashionTransferError(
+                f"hydra/launcher={chosen['hydra/launcher']} needs hydra/sweeper=grid, got "
+                f"{chosen['hydra/sweeper']}: leave it out, or give hydra/launcher=basic, too"
+            )
         self.folder = Path(self.config.hydra.sweep.dir)
         self.progress = Progress(self.folder, initial_job_idx)
         for job in self.run(self._composed(read_sweep(self.folder).unfinished)):
@@ -114,8 +121,8 @@ class SerialLauncher(BasicLauncher):
         for job in jobs:
             try:
                 config = loader.load_sweep_config(self.config, list(job.overrides))
-                with open_dict(config):
-                    config.hydra.job.id = config.hydra.job.num = job.number
+                with open_dict(config), read_write(config.hydra):
+                    config.hydra.job.id, config.hydra.job.num = str(job.number), job.number
                     config.hydra.sweep.dir = str(self.folder)
                 placed = replace(job, status="waiting", folder=str(config.hydra.sweep.subdir))
             except Exception as error:
@@ -134,9 +141,15 @@ class JoblibLauncher(SerialLauncher):
     """
 
     captured = True
+    one_per_core = True
 
     def __init__(self, n_jobs: int = 4) -> None:
         super().__init__()
+        if not (is_positive(n_jobs) or (self.one_per_core and n_jobs == -1)):
+            from fashion_transfer.errors import ArgumentError
+
+            other = ", or -1 for one per CPU core" if self.one_per_core else ""
+            raise ArgumentError("n_jobs", f"must be a whole number from 1{other}, got {n_jobs!r}")
         self.n_jobs = n_jobs
 
     def run(self, jobs: Iterator["SweepJob"]) -> Iterator["Job"]:
@@ -189,6 +202,7 @@ class SubmititLauncher(JoblibLauncher):
     """
 
     captured = False  # submitit does that
+    one_per_core = False
 
     def __init__(
         self, cluster: str, n_jobs: int, max_num_timeout: int, parameters: dict[str, Any]
@@ -261,6 +275,11 @@ class SubmititLauncher(JoblibLauncher):
                 f"hydra/launcher=submitit_{self.cluster}: {error}"
             ) from error
         return executor
+
+
+def is_positive(value: object) -> bool:
+    """Returns whether a value is a whole number from 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _stop(jobs: Sequence[Any]) -> None:

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import io
 import json
 import logging
@@ -107,6 +108,9 @@ def _as_in_a_process_of_its_own(script: str, arguments: Sequence[str], cwd: Path
         drawn_once(),
         # Cached features are computed in passes filled up to this size, and sets are smaller here.
         mock.patch.dict(MAX_PASS_SIZE, cpu=8),
+        # The tests have frozen what was there before; what they leave is to be found.
+        mock.patch.object(gc, "freeze"),
+        mock.patch.object(gc, "unfreeze"),
         # Composes everything once more, only to learn that no config here sets `hydra.mode`.
         mock.patch("hydra._internal.hydra.Hydra.get_mode", create=True, return_value=None),
         mock.patch.dict(os.environ),

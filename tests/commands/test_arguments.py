@@ -3,7 +3,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
@@ -13,6 +12,7 @@ from fashion_transfer.commands.arguments import (
     RENAMED_WITHOUT_TRAINER,
     check_renamed,
     evaluate_arguments,
+    options_first,
     quote_paths,
     resume_arguments,
     resume_command,
@@ -21,6 +21,7 @@ from fashion_transfer.commands.arguments import (
 )
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.runs.folders import run_lock
+from fashion_transfer.runs.record import RunRecord, write_record
 
 # ---- check_renamed
 
@@ -161,6 +162,7 @@ def test_quote_paths_leaves_a_sweep_over_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sweep = "model.backbone.weights=a.pth,b.pth"
     assert quote_paths(["-m", sweep]) == ["-m", sweep]
+    assert train_arguments(["hydra.mode=MULTIRUN", sweep]) == ["--multirun", sweep]
     assert value_of("model.backbone.weights", quote_paths([sweep])) == "a.pth,b.pth"
 
 
@@ -196,9 +198,9 @@ def stopped(tmp_path, monkeypatch):
 
     def create(name: str, *overrides: str, logs: str = "logs") -> Path:
         folder = Path(logs, "train", name)
-        (folder / ".hydra").mkdir(parents=True)
-        (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
-        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints").mkdir(parents=True)
+        command = shlex.join(["python", "train.py", *overrides])
+        write_record(RunRecord(folder, command=command))
         last = folder / "checkpoints" / "last.ckpt"
         last.touch()
         folders.append(folder)
@@ -280,14 +282,6 @@ def test_resume_arguments_leave_the_run_unlocked(stopped):
         pass
 
 
-def test_resume_arguments_continue_a_run_that_was_resumed_before(stopped):
-    # Hydra has written the checkpoint's path of the second start into the overrides.
-    folder = stopped("runs/a", "seed=3", "ckpt_path='elsewhere/last.ckpt'")
-    resumed = resume_arguments(["ckpt_path=last"])
-    assert value_of("ckpt_path", resumed) == str(folder / "checkpoints" / "last.ckpt")
-    assert value_of("seed", resumed) == "3"
-
-
 def test_resume_arguments_without_an_unfinished_run_raise(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FashionTransferError, match=r"ckpt_path=last: no unfinished run"):
@@ -308,19 +302,43 @@ def test_resume_arguments_reject_a_folder_without_an_unfinished_run(stopped, tmp
         resume_arguments(["ckpt_path=last", "hydra.run.dir=elsewhere"])
 
 
-def test_resume_command_names_the_places_that_were_given():
-    overrides = {
-        "task": ["seed=1", "paths.logs='/a b'", "data.view_seed=${seed}"],
-        "hydra": ["hydra.run.dir=c", "hydra.mode=RUN"],
-    }
-    command = resume_command(OmegaConf.create({"overrides": overrides}))
-    assert shlex.split(command)[2:] == ["paths.logs='/a b'", "hydra.run.dir=c", "ckpt_path=last"]
+def test_resume_arguments_keep_the_log_folder_of_the_run(stopped):
+    folder = stopped("runs/a", "paths.logs=${oc.env:HOME}/logs")
+    resumed = resume_arguments([f"hydra.run.dir={folder}", "ckpt_path=last"])
+    assert "paths.logs=${oc.env:HOME}/logs" in [argument.replace("'", "") for argument in resumed]
+
+
+def test_resume_arguments_fill_in_variables(stopped, monkeypatch):
+    monkeypatch.setenv("SCRATCH", "elsewhere")
+    folder = stopped("runs/a", logs="elsewhere/logs")
+    for given in (
+        "paths.logs=${oc.env:SCRATCH}/logs",
+        f"hydra.run.dir=${{oc.env:SCRATCH}}/{folder.relative_to('elsewhere')}",
+    ):
+        resumed = resume_arguments([given, "ckpt_path=last"])
+        assert value_of("hydra.run.dir", resumed) == str(folder)
+
+
+def test_resume_arguments_name_the_users_own_folder_of_configurations(stopped):
+    stopped("runs/a", "--config-dir", "/my conf", "experiment=mine")
+    resumed = resume_arguments(["ckpt_path=last"])
+    assert resumed[:3] == ["--config-dir", "/my conf", "experiment=mine"]
+
+
+def test_resume_command_continues_this_run_and_no_other(stopped):
+    folder = stopped("runs/it's (1)", "seed=3")
+    stopped("runs/b")
+    command = resume_command(OmegaConf.create({"run": {"dir": str(folder)}}))
+    resumed = train_arguments(shlex.split(command)[2:])
+    assert value_of("hydra.run.dir", resumed) == str(folder)
+    assert value_of("seed", resumed) == "3"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["-m", "ckpt_path=last", "seed=0,1"], "sweep.resume=true continues a sweep"),
+        (["hydra.mode=MULTIRUN", "ckpt_path=last"], "sweep.resume=true continues a sweep"),
         (["sweep.resume=true", "seed=0"], "add -m"),
         (["+sweep.resume=true"], "add -m"),
     ],
@@ -365,6 +383,27 @@ def test_resume_arguments_look_for_runs_in_paths_logs(stopped, given):
     resumed = resume_arguments(["ckpt_path=last", given])
     assert value_of("hydra.run.dir", resumed) == str(folder)
     assert value_of("paths.logs", resumed) == "elsewhere"
+
+
+# ---- options_first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], []),
+        (["a=1", "b=2"], ["a=1", "b=2"]),
+        (["a=1", "-m", "b=1,2"], ["-m", "a=1", "b=1,2"]),
+        (
+            ["a=-1", "--config-dir", "x y", "b=2", "-m"],
+            ["--config-dir", "x y", "-m", "a=-1", "b=2"],
+        ),
+        (["a=1", "--cfg=job", "~b"], ["--cfg=job", "a=1", "~b"]),
+        (["a=1", "-c", "job", "-p", "model"], ["-c", "job", "-p", "model", "a=1"]),
+    ],
+)
+def test_options_may_stand_between_overrides(arguments, expected):
+    assert options_first(arguments) == expected
 
 
 # ---- split_arguments

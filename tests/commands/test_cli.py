@@ -1,7 +1,9 @@
 import gc
+import logging
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -84,6 +86,13 @@ def test_run_rewrites_the_arguments_before_hydra_sees_them(monkeypatch):
     assert seen == ["train.py", "A", "B"]
 
 
+def test_run_takes_options_between_overrides(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "a=1", "-m", "b=1,2"])
+    seen = []
+    cli.run(lambda: seen.extend(sys.argv[1:]), lambda given: given)
+    assert seen == ["-m", "a=1", "b=1,2"]
+
+
 def test_run_gives_runs_of_the_same_second_different_folders(monkeypatch):
     monkeypatch.setattr(cli.time, "strftime", lambda *_: "2024-01-01_00-00-00")
     names = []
@@ -151,11 +160,42 @@ def test_job_raises_an_interruption(hydra_mode):
         cli.job(lambda cfg: raising(KeyboardInterrupt())(), {})
 
 
+# ---- messages of libraries
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "shown"),
+    [
+        ("callbacks.early_stopping", "Metric val/loss improved", True),
+        ("callbacks.model_summary", "a table of layers", True),
+        ("utilities.rank_zero", "Time limit reached. Elapsed time is 0:00:05.", True),
+        ("utilities.rank_zero", "Epoch 1, global step 9: 'val/loss' reached 0.5", True),
+        ("utilities.rank_zero", "GPU available: False, used: False", False),
+        ("trainer.trainer", "anything", False),
+    ],
+)
+def test_lightning_says_what_it_was_asked_to_say(caplog, name, message, shown):
+    cli.quieten()
+    logging.getLogger(f"lightning.pytorch.{name}").info(message)
+    assert caplog.messages == [message] * shown
+
+
+def test_pillow_does_not_speak_of_what_is_beside_the_picture(recwarn):
+    with warnings.catch_warnings():
+        cli.quieten()
+        for message in ("Metadata Warning, tag 33723 had too many entries", "Corrupt EXIF data"):
+            warnings.warn_explicit(
+                message, UserWarning, "TiffImagePlugin.py", 1, "PIL.TiffImagePlugin"
+            )
+    assert not recwarn.list
+
+
 # ---- the garbage collector
 
 
 def test_run_collects_garbage_of_jobs_but_not_of_imports(hydra_mode):
     hydra_mode("RUN")
+    gc.unfreeze()  # as in a new process
     seen = []
 
     def main():

@@ -49,6 +49,28 @@ def test_explain_finds_our_error_among_the_causes():
     assert explain(caused(RuntimeError("longer story"), error)) == "the point"
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "num_workers=0"),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "num_workers=0"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            "smaller batch_size",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "smaller batch_size"),
+        (MemoryError(), "smaller batch_size"),
+        (OSError(24, "Too many open files"), "ulimit -n"),
+        (RuntimeError("received 0 items of ancdata"), "ulimit -n"),
+    ],
+)
+def test_explain_says_what_the_machine_has_too_little_of(error, message):
+    for raised in (error, caused(RuntimeError("while training"), error)):
+        line = explain(raised)
+        assert message in line
+        assert "\n" not in line
+
+
 def test_explain_joins_lines():
     assert explain(FashionTransferError("first\n  second\n\nthird ")) == "first second third"
 

@@ -6,7 +6,7 @@ import pytest
 from outcomes import only_run, read_metrics
 from toy import write_toy
 
-from fashion_transfer.runs.folders import newest_checkpoint
+from fashion_transfer.runs.newest import newest_checkpoint
 
 
 @pytest.fixture

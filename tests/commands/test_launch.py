@@ -37,24 +37,6 @@ def test_what_several_processes_cannot_do_is_one_line(run, tiny, tmp_path, argum
     assert not (folder / "checkpoints").exists()
 
 
-def test_processes_started_by_torchrun_or_srun_know_their_rank(monkeypatch):
-    for name in ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_PROCID", "RANK", "WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    assert launch.external_rank() is None
-    assert launch.external_arguments() == []
-    monkeypatch.setenv("SLURM_NTASKS", "1")
-    monkeypatch.setenv("SLURM_PROCID", "0")
-    assert launch.external_rank() is None
-    monkeypatch.setenv("SLURM_NTASKS", "4")
-    monkeypatch.setenv("SLURM_PROCID", "3")
-    assert launch.external_rank() == 3
-    assert "hydra.output_subdir=null" in launch.external_arguments()
-    for name, value in (("TORCHELASTIC_RUN_ID", "none"), ("RANK", "0"), ("WORLD_SIZE", "2")):
-        monkeypatch.setenv(name, value)
-    assert launch.external_rank() == 0
-    assert launch.external_arguments() == []
-
-
 def note(folder, rank, time, text="some text", traceback=False):
     content = {"time": time, "text": text, "traceback": traceback}
     (folder / f"{rank}.json").write_text(json.dumps(content))

@@ -20,6 +20,7 @@ from outcomes import only_run, read_metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
+from fashion_transfer.commands import loggers
 from fashion_transfer.commands.loggers import build_loggers, logged_run
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import ClassificationTask
@@ -113,6 +114,26 @@ def test_failed_run_has_no_end_in_tensorboard(tmp_path):
     tags = events(tmp_path / "tensorboard").summary_metadata.keys()
     assert metadata.SESSION_START_INFO_TAG in tags
     assert metadata.SESSION_END_INFO_TAG not in tags
+
+
+def test_continued_run_has_every_step_of_a_curve_once(tmp_path, monkeypatch):
+    entry = {
+        "_target_": "lightning.pytorch.loggers.TensorBoardLogger",
+        **{"save_dir": str(tmp_path), "name": "tensorboard", "version": ""},
+    }
+    for ckpt_path, first, last in ((None, 0, 9), ("last.ckpt", 6, 12)):
+        monkeypatch.setattr(loggers, "read_checkpoint", lambda path: {"global_step": 6})
+        [board] = build_loggers(
+            OmegaConf.create({"ckpt_path": ckpt_path, "logger": {"tensorboard": entry}})
+        )
+        for step in range(first, last):
+            board.log_metrics({"val/loss": float(first)}, step)
+        board.finalize("failed")
+    curve = events(tmp_path / "tensorboard").Scalars("val/loss")
+    assert [(point.step, point.value) for point in curve] == [
+        *((step, 0.0) for step in range(6)),
+        *((step, 6.0) for step in range(6, 12)),
+    ]
 
 
 # ---- the choice of loggers

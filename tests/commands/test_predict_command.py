@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from fashion_transfer.commands import predict as command
 from fashion_transfer.confidence import REASONS
 from fashion_transfer.data.fashion_mnist import CLASS_NAMES
 from fashion_transfer.models import Classifier, load_classifier
+from fashion_transfer.runs.record import read_record, write_record
 
 THRESHOLD = "policy.threshold must be a number from 0 to 1, or auto, or from_checkpoint, got "
 
@@ -374,9 +376,8 @@ def test_newest_finished_run_is_the_default_and_is_named(run, photos, trained, t
         shutil.copytree(trained.folder, to)
         os.utime(to / "metrics.json", (1e9 - age, 1e9 - age))
     debug = shutil.copytree(trained.folder, logs / "train" / "runs" / "debug")
-    written = (debug / ".hydra" / "hydra.yaml").read_text()
-    assert "debug: null" in written
-    (debug / ".hydra" / "hydra.yaml").write_text(written.replace("debug: null", "debug: tiny"))
+    record = read_record(debug)
+    write_record(dataclasses.replace(record, choices={**record.choices, "debug": "tiny"}))
     unfinished = shutil.copytree(trained.folder, logs / "train" / "runs" / "unfinished")
     (unfinished / "metrics.json").unlink()
     ended = run("predict.py", photos / "-x.png", f"paths.logs={logs}", "device=cpu").succeeded()

@@ -3,6 +3,7 @@ import json
 import math
 import re
 import shlex
+import weakref
 
 import optuna
 import pytest
@@ -173,6 +174,21 @@ def test_failed_trials_go_on_and_are_said(search, tmp_path, monkeypatch):
     folder = tmp_path / "search" / "default"
     assert read_record(folder / "trials" / "0001").state == "failed"
     assert not (folder / "winner").exists()
+
+
+def test_trial_frees_the_memory_of_the_one_before(search, tmp_path, monkeypatch):
+    fit, trainers, alive = ClassificationTask.on_fit_start, [], []
+
+    def count(task):
+        alive.append(sum(trainer() is not None for trainer in trainers))
+        trainers.append(weakref.ref(task.trainer))
+        if len(trainers) == 2:
+            raise RuntimeError("no GPU")
+        return fit(task)
+
+    monkeypatch.setattr(ClassificationTask, "on_fit_start", count)
+    search(tmp_path, "trials=4", "pruner=none", "test=false").succeeded()
+    assert alive == [0, 0, 0, 0]
 
 
 def test_search_ends_when_nothing_but_failures_comes(search, tmp_path, monkeypatch):

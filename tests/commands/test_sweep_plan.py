@@ -202,6 +202,40 @@ def test_launcher_of_hydra_is_refused_in_one_line(stub, sweep_of):
     assert "hydra/launcher must be serial, joblib" in message
 
 
+def test_launcher_of_this_project_wants_its_own_sweeper(stub, sweep_of):
+    message = sweep_of("seed=0", "hydra/sweeper=basic").mistake()
+    assert "hydra/launcher=serial needs hydra/sweeper=grid, got basic: leave it out" in message
+
+
+def test_sweeper_and_launcher_of_hydra_train_every_run(stub, sweep_of):
+    sweep_of("seed=0,1", "hydra/sweeper=basic", "hydra/launcher=basic").succeeded()
+    assert stub["runs"] == [0, 1]
+
+
+@pytest.mark.parametrize("number", ["0", "-2", "1.5", "null", "abc", "true"])
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "submitit_slurm"])
+def test_impossible_number_of_jobs_is_a_mistake(stub, sweep_of, tmp_path, launcher, number):
+    given = (f"hydra/launcher={launcher}", f"hydra.launcher.n_jobs={number}")
+    message = sweep_of("seed=0", *given).mistake()
+    assert message.startswith("hydra.launcher.n_jobs must be a whole number from 1")
+    assert stub["runs"] == []
+    assert not (tmp_path / "logs").exists()
+
+
+def test_submitit_takes_no_number_of_jobs_per_core(stub, sweep_of):
+    message = sweep_of("seed=0", "hydra/launcher=submitit_local", "hydra.launcher.n_jobs=-1")
+    assert message.mistake() == "hydra.launcher.n_jobs must be a whole number from 1, got -1"
+
+
+@pytest.mark.parametrize("option", ["--multirun", "hydra.mode=MULTIRUN"])
+def test_sweep_may_be_asked_for_in_other_words(stub, run, only_sweep, tmp_path, option):
+    arguments = (option, "seed=0,1", f"paths.logs={tmp_path / 'logs'}")
+    run("train.py", *arguments).succeeded()
+    run("train.py", *arguments, "sweep.resume=true").succeeded()
+    assert stub["runs"] == [0, 1]
+    assert (only_sweep() / "sweep.csv").is_file()
+
+
 def test_submitit_that_is_missing_is_a_mistake(stub, sweep_of, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
     message = sweep_of("seed=0", "hydra/launcher=submitit_local").mistake()

@@ -9,7 +9,7 @@ from fashion_transfer.commands import cli
 from fashion_transfer.data.fashion_mnist import CLASS_NAMES
 from fashion_transfer.evaluation import infer
 from fashion_transfer.models import HEADS, ClassificationTask, MLPHead, load_classifier, slug
-from fashion_transfer.runs.folders import newest_checkpoint
+from fashion_transfer.runs.newest import newest_checkpoint
 
 # ---- what a run leaves
 
@@ -144,9 +144,13 @@ def test_another_seed_gives_another_head(trained, train, tmp_path):
     assert not same_state(state_of(other.best), state_of(trained.best))
 
 
-def test_training_without_a_test_reads_no_test_image(train, tmp_path, monkeypatch):
+@pytest.mark.parametrize("without", ["test=false", "+trainer.limit_test_batches=0"])
+def test_training_without_a_test_reads_no_test_image(
+    run, tiny, plain, tmp_path, monkeypatch, without
+):
     monkeypatch.setattr(ClassificationTask, "test_step", None)
-    metrics = train(tmp_path / "logs", "test=false", "trainer.max_epochs=1").metrics
+    run("train.py", *tiny(tmp_path, *plain, "trainer.max_epochs=1", without)).succeeded()
+    metrics = read_metrics(only_run(tmp_path))
     assert "val/accuracy" in metrics
     assert not any(name.startswith("test/") for name in metrics)
 

@@ -50,6 +50,16 @@ def test_weights_that_cannot_be_downloaded_name_the_keys_to_set(
     assert message.endswith("(model.backbone.weights=PATH, or experiment=offline)")
 
 
+@pytest.mark.parametrize("test", ["true", "false"])
+def test_run_that_diverges_fails(run, tiny, plain, tmp_path, test):
+    arguments = ("model.optimizer.lr=1e30", "model/scheduler=none", f"test={test}")
+    ended = run("train.py", *tiny(tmp_path, *plain, *arguments))
+    assert ended.mistake().startswith(
+        "training has diverged, val/loss is nan at best: give a lower"
+    )
+    assert not (only_run(tmp_path) / "metrics.json").exists()
+
+
 def test_data_default_is_no_data_set(run, plain, tmp_path):
     message = run("train.py", *plain, "data=default", f"paths.logs={tmp_path}").mistake()
     assert message.startswith("data has no _target_: choose another file of conf/data")

@@ -55,6 +55,48 @@ WRONG = {
         "+trainer.callbacks=[]",
         "trainer.callbacks is read by nothing: add it to the node callbacks",
     ),
+    # ---- what Lightning takes and then does nothing with
+    "no training batches": (
+        "+trainer.limit_train_batches=0",
+        "trainer.limit_train_batches must be a number above 0 to 1, or a whole number from 1",
+    ),
+    "validation after no batches": (
+        "+trainer.val_check_interval=0",
+        "trainer.val_check_interval must be a number above 0 to 1, or a whole number from 1",
+    ),
+    "validation after one and a half epochs": (
+        "+trainer.val_check_interval=1.5",
+        "trainer.val_check_interval must be a number above 0 to 1",
+    ),
+    "time limit in words": ("+trainer.max_time=1h", "trainer.max_time must be text as 00:01:30:00"),
+    "time limit as a number": ("+trainer.max_time=60", "trainer.max_time must be text as 00:01:30"),
+    "schedule without a last step": (
+        "trainer.max_epochs=-1 +trainer.max_time=00:00:01:00",
+        "trainer.max_epochs=-1 has no end",
+    ),
+    "metric that does not exist": (
+        "callbacks=early_stopping callbacks.early_stopping.monitor=val/los",
+        "callbacks.early_stopping.monitor must be one of val/loss, val/accuracy, val/macro_acc",
+    ),
+    "average after training": (
+        "+callbacks.swa._target_=lightning.pytorch.callbacks.StochasticWeightAveraging "
+        "+callbacks.swa.swa_lrs=0.01",
+        "callbacks.swa averages weights, and best.ckpt holds those that were trained",
+    ),
+    "average in training": (
+        "+callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging",
+        "callbacks.ema averages weights",
+    ),
+    "second checkpoint by the same metric": (
+        "+callbacks.mine._target_=lightning.pytorch.callbacks.ModelCheckpoint "
+        "+callbacks.mine.monitor=val/loss +callbacks.mine.save_top_k=3",
+        "callbacks.mine has monitor, mode and interval of callbacks.best: give another one, or",
+    ),
+    # ---- what Hydra would do
+    "working folder": (
+        "hydra.job.chdir=true",
+        "hydra.job.chdir must be false, got true: paths are",
+    ),
     # ---- an impossible value
     "negative rate": (
         "model.optimizer.lr=-1",

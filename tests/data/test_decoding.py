@@ -7,7 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
+from PIL.PngImagePlugin import PngInfo
 
 from fashion_transfer.data import decoding
 from fashion_transfer.data.decoding import decode, image_endings, read_image, to_array
@@ -267,6 +268,16 @@ def test_pillows_lower_limit_neither_warns_nor_changes(saved, monkeypatch, recwa
         read_image(path.with_name("not-there.png"))
     assert Image.MAX_IMAGE_PIXELS == 64
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("chunk", ["text", "profile"])
+def test_png_with_megabytes_beside_its_pixels_is_read(saved, chunk):
+    text = PngInfo()
+    text.add_text("prompt", "x" * 3_000_000, zip=True)
+    beside = {"text": {"pnginfo": text}, "profile": {"icc_profile": bytes(3_000_000)}}
+    limit = PngImagePlugin.MAX_TEXT_CHUNK
+    assert read_image(saved(Image.new("L", (8, 8), 7), **beside[chunk])).max() == 7
+    assert limit == PngImagePlugin.MAX_TEXT_CHUNK
 
 
 def test_pipe_is_rejected_without_waiting_for_a_writer(tmp_path):

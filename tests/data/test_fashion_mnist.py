@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +138,8 @@ def test_item_is_aligned_as_predictions_are():
 def test_missing_files_are_an_error_before_anything_else(datamodule, tmp_path, monkeypatch):
     monkeypatch.setattr("fashion_transfer.data.idx_files.SYSTEM_DIR", tmp_path / "system")
     with pytest.raises(FashionTransferError, match="make data"):
+        datamodule(dir=str(tmp_path / "empty"), check_md5=True).setup("fit")
+    with pytest.raises(FashionTransferError, match="t10k-labels-idx1-ubyte .* must be in"):
         datamodule(dir=str(tmp_path / "empty")).setup("fit")
 
 
@@ -162,12 +165,59 @@ def test_impossible_subset_is_rejected_in_setup(datamodule, name, value):
     assert str(value) in str(caught.value)
 
 
-def test_labels_beyond_the_ten_classes_are_rejected(datamodule, idx_dir, tmp_path, write_idx):
-    folder = shutil.copytree(idx_dir, tmp_path / "letters")
-    write_idx(folder / "train-labels-idx1-ubyte", np.full(140, 26, np.uint8))
-    with pytest.raises(FashionTransferError, match="go up to 26, expected 0 to 9") as caught:
-        datamodule(dir=str(folder)).setup("fit")
-    assert str(folder) in str(caught.value)
+# Other data sets in the same files
+
+
+@pytest.fixture
+def others(idx_dir, tmp_path):
+    """A copy of the generated files, to be changed."""
+    return Path(shutil.copytree(idx_dir, tmp_path / "others"))
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "message"),
+    [
+        (
+            "train",
+            np.full(140, 26),
+            "labels of the training images go up to 26, expected 0 to 9",
+        ),
+        ("t10k", np.full(60, 10), "labels of the test images go up to 10, expected 0 to 9"),
+        ("train", np.arange(140) % 6, "no training image has the label 6, expected 0 to 9"),
+    ],
+)
+def test_labels_of_other_classes_are_rejected(datamodule, others, write_idx, name, labels, message):
+    for path in others.glob(f"{name}-labels*"):
+        write_idx(path, labels)
+    with pytest.raises(FashionTransferError, match=message) as caught:
+        datamodule(dir=str(others)).setup()
+    assert str(others) in str(caught.value)
+
+
+def test_test_images_may_lack_a_class_or_be_missing_altogether(datamodule, others, write_idx):
+    write_idx(others / "t10k-labels-idx1-ubyte.gz", np.arange(60) % 3)
+    module = datamodule(dir=str(others))
+    module.setup()
+    assert set(module.test_set.split.labels) == {0, 1, 2}
+    write_idx(others / "t10k-labels-idx1-ubyte.gz", np.empty(0))
+    write_idx(others / "t10k-images-idx3-ubyte.gz", np.empty((0, 28, 28)))
+    module = datamodule(dir=str(others))
+    module.setup()
+    assert module.test_set is None
+
+
+def test_blank_images_are_counted_named_and_in_no_composite(datamodule, others, write_idx, caplog):
+    images = load_pair(others, True, check_md5=False).images
+    images[[3, 17]] = 0
+    write_idx(others / "train-images-idx3-ubyte", images)
+    module = datamodule(dir=str(others), synthetic=Exposure(composites=20, controls=20))
+    with caplog.at_level("WARNING"):
+        module.setup()
+    [line] = caplog.messages
+    named = "2 of 140 training images are blank, and in no composite: number 3, 17, counted from 0"
+    assert line == f"{others}: {named}"
+    for dataset in module.synthetic_sets:
+        assert dataset.split.images.images.max(axis=(1, 2)).min() > 0
 
 
 # Keys of cached features

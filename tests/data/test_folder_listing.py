@@ -75,6 +75,15 @@ def test_names_of_any_script_are_composed(tmp_path):
     assert {label for _, label, _ in listed(tmp_path)} == {"Hüte, große", "täglich"}
 
 
+@pytest.mark.parametrize("name", ["caf\udce9", "two\nlines", "a\ttab"])
+def test_class_whose_name_cannot_be_printed_is_rejected(tmp_path, name):
+    try:
+        touch(tmp_path, f"{name}/1.png", "b/1.png")
+    except (OSError, UnicodeError):
+        pytest.skip("no file name here")
+    rejected(tmp_path, f"{tmp_path} has a class named {name!a}: rename it, in UTF-8")
+
+
 def test_class_may_be_a_link_to_a_folder(tmp_path):
     touch(tmp_path, "else/1.png", "photos/dog/1.png")
     (tmp_path / "photos" / "cat").symlink_to(tmp_path / "else")

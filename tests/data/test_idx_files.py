@@ -204,7 +204,11 @@ def test_images_in_place_of_labels_are_rejected(copied):
 def test_images_and_labels_of_different_number_are_rejected(copied, write_idx):
     write_idx(copied / TRAIN_LABELS, np.zeros(139, np.uint8))
     message = rejected(load_pair, copied, True, check_md5=False)
-    assert "140 train images but 139 labels" in message
+    for part in (
+        f"{copied / TRAIN_IMAGES} has 140 images",
+        f"{copied / TRAIN_LABELS} has 139 labels",
+    ):
+        assert part in message
 
 
 def test_missing_file_is_named(copied):
@@ -229,6 +233,27 @@ def test_systems_folder_is_used_if_the_named_one_is_not_complete(copied, idx_dir
     assert find_files(copied) == idx_dir
     assert find_files(copied / "not-there") == idx_dir
     assert not (copied / "not-there").exists()
+
+
+def test_folder_that_torchvision_downloaded_to_is_looked_at_before_the_systems(
+    mirror, gz_dir, idx_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(idx_files, "SYSTEM_DIR", idx_dir)
+    raw = shutil.copytree(gz_dir, tmp_path / "data" / "FashionMNIST" / "raw")
+    assert find_files(tmp_path / "data") == raw
+    assert mirror.requests == []
+    assert len(load_pair(raw, True).labels) == 140
+
+
+def test_files_of_another_data_set_are_not_mixed_with_the_official_ones(
+    mirror, copied, idx_dir, monkeypatch
+):
+    assert find_files(copied, official=False) == copied
+    monkeypatch.setattr(idx_files, "SYSTEM_DIR", idx_dir)
+    (copied / TRAIN_LABELS).unlink()
+    message = rejected(find_files, copied, official=False)
+    assert message.startswith(f"{TRAIN_LABELS} (raw or .gz) must be in {copied}")
+    assert mirror.requests == []
 
 
 def test_missing_files_without_download_are_an_error_that_helps(tmp_path):

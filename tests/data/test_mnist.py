@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import runpy
+import shutil
 import sys
 
 import numpy as np
@@ -54,6 +55,18 @@ def test_digits_are_a_split_without_classes_in_an_order_that_never_changes(folde
 def test_without_the_file_there_is_no_split(tmp_path):
     assert mnist_split(tmp_path) is None
     assert mnist_split(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("named", [".", "mnist", "MNIST/raw"])
+def test_file_that_torchvision_downloaded_is_found_and_not_downloaded_again(
+    mirror, folder, tmp_path, named
+):
+    root = tmp_path / "torchvision"
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    shutil.copy(folder / FILE, root / "MNIST" / "raw")
+    download_mnist(root / named)
+    assert mirror.requests == []
+    assert len(mnist_split(root / named)) == 12
 
 
 def test_unofficial_and_damaged_files_are_rejected_with_what_helps(folder):

@@ -147,6 +147,17 @@ def test_compiles_auto_wants_large_images_and_a_compiler(
     assert engine.compiles(size) is expected
 
 
+@pytest.mark.parametrize("variable", ["TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE"])
+@pytest.mark.parametrize("setting", ["auto", True])
+def test_nothing_is_compiled_where_a_variable_switches_it_off(
+    make_backbone, monkeypatch, caplog, variable, setting
+):
+    monkeypatch.setattr(module, "_has_compiler", lambda: True)
+    monkeypatch.setenv(variable, "1")
+    assert make_backbone(compile=setting).compiles(224) is False
+    assert (f"{variable}=1" in caplog.text) is (setting is True)
+
+
 def test_compiles_auto_is_false_on_a_gpu(engine, monkeypatch):
     monkeypatch.setattr(module, "_has_compiler", lambda: True)
     monkeypatch.setattr(engine, "compile", "auto")

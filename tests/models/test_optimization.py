@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import (
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.models.optimization import (
     build_optimizer,
+    check_states,
     hyperparameters,
     set_hyperparameters,
 )
@@ -32,6 +33,52 @@ def fit(make_task, make_trainer, feature_loader, tmp_path):
         return trainer
 
     return run
+
+
+# ---- what a checkpoint was trained with
+
+OPTIMIZERS = {
+    "adamw": RATE,
+    "adam": partial(torch.optim.Adam, lr=0.1),
+    "sgd": partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+    "lbfgs": partial(torch.optim.LBFGS, lr=0.1),
+}
+SCHEDULES = {
+    "one_cycle": partial(OneCycleLR, max_lr=0.1, total_steps=9),
+    "cosine": partial(CosineAnnealingLR, T_max=9),
+    "plateau": ReduceLROnPlateau,
+    "none": lambda optimizer: None,
+}
+
+
+def trained(optimizer: str, schedule: str):
+    """An optimizer, a schedule, and what Lightning writes of them into a checkpoint."""
+    built = OPTIMIZERS[optimizer](torch.nn.Linear(3, 2).parameters())
+    plan = SCHEDULES[schedule](built)
+    plans = [] if plan is None else [plan.state_dict()]
+    return built, plan, {"optimizer_states": [built.state_dict()], "lr_schedulers": plans}
+
+
+@pytest.mark.parametrize("now", OPTIMIZERS)
+@pytest.mark.parametrize("before", OPTIMIZERS)
+def test_checkpoint_of_another_optimizer_is_refused(before, now):
+    states, (optimizer, schedule, _) = trained(before, "none")[2], trained(now, "none")
+    if before == now:
+        check_states(states, optimizer, schedule)
+        return
+    with pytest.raises(FashionTransferError, match="another optimizer than .*: continue with the"):
+        check_states(states, optimizer, schedule)
+
+
+@pytest.mark.parametrize("now", SCHEDULES)
+@pytest.mark.parametrize("before", SCHEDULES)
+def test_checkpoint_of_another_schedule_is_refused(before, now):
+    states, (optimizer, schedule, _) = trained("adamw", before)[2], trained("adamw", now)
+    if before == now or "none" in (before, now):
+        check_states(states, optimizer, schedule)
+        return
+    with pytest.raises(FashionTransferError, match="another schedule than .*without a scheduler"):
+        check_states(states, optimizer, schedule)
 
 
 # ---- the optimizer

@@ -74,6 +74,25 @@ def test_figures_of_a_run_without_test_are_of_the_best_epoch_of_validation(
     assert image_tags(trainer) == {f"figures/{name}" for name in NAMES}
 
 
+def test_figures_of_a_run_whose_loss_was_no_number_at_first_are_of_its_best_epoch(
+    make_task, make_trainer, datamodule, tmp_path, titles
+):
+    best = ModelCheckpoint(tmp_path, monitor="val/loss", filename="{epoch}")
+    trainer, data = make_trainer(Figures(), best, max_epochs=2), datamodule()
+    data.load_split = lambda name: None if name == "test" else type(data).load_split(data, name)
+    task = make_task()
+    log = task.log
+
+    def nan_at_first(name, value, **options):
+        first = name == "val/loss" and trainer.current_epoch == 0
+        log(name, value * float("nan") if first else value, **options)
+
+    task.log = nan_at_first
+    trainer.fit(task, datamodule=data)
+    assert best.best_model_path.endswith("epoch=1.ckpt")
+    assert set(titles.values()) == {"40 validation images, epoch 2"}
+
+
 def test_training_views_show_every_view_and_the_synthetic_images(datamodule):
     data = datamodule(views=2, synthetic=Exposure(4, 3, 8))
     data.setup("fit")

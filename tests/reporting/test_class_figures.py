@@ -35,6 +35,15 @@ def test_class_bars_show_recall_and_precision_the_lowest_recall_first(assert_tex
 
 
 @pytest.mark.parametrize("draw", [confusion_matrix, class_bars])
+def test_class_figures_take_no_name_for_a_formula(draw):
+    names = ("$10_to_$20", "a$$b", r"\$x^{$")
+    figure = draw(LABELS, np.array([0, 0, 1, 1, 1, 2]), names)
+    figure.draw_without_rendering()  # a formula that makes no sense would raise here
+    drawn = {label.get_text().partition(" (")[0] for label in figure.axes[0].get_yticklabels()}
+    assert r"\$10_to_\$20" in drawn
+
+
+@pytest.mark.parametrize("draw", [confusion_matrix, class_bars])
 def test_class_figures_refuse_no_images_and_different_numbers(draw):
     none = torch.zeros(0, dtype=torch.int64)
     for labels, predicted in ((none, none), (LABELS, PREDICTED[:3])):

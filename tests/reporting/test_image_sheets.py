@@ -45,6 +45,13 @@ def test_mistakes_sheet_shows_at_most_40_mistakes(numbered_images):
     assert figure.axes[0].get_title() == title
 
 
+def test_mistakes_sheet_takes_no_name_for_a_formula(numbered_images, tmp_path):
+    names = ["$10_to_$20", "x^{$a$"]
+    figure = mistakes_sheet(numbered_images(2), names, torch.ones(2), names[::-1], title="$x^{$")
+    save_figure(figure, tmp_path / "figure.png")  # a formula that makes no sense would raise here
+    assert r"\$10_to_\$20" in texts(figure)[0]
+
+
 def test_mistakes_sheet_states_that_there_are_none(numbered_images, tmp_path):
     figure = mistakes_sheet(numbered_images(2), ["Bag"] * 2, torch.ones(2), ["Bag"] * 2)
     assert figure.axes[0].get_title() == "No mistakes"

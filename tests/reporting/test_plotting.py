@@ -5,11 +5,12 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 from PIL import Image
 
 from fashion_transfer.reporting import plotting
-from fashion_transfer.reporting.plotting import as_array, as_picture, save_figure
+from fashion_transfer.reporting.plotting import as_array, as_picture, new_figure, save_figure
 
 
 def test_save_figure_writes_one_png_file_and_replaces_it(tmp_path):
@@ -34,6 +35,27 @@ def test_save_figure_keeps_the_old_file_after_a_failure(tmp_path, monkeypatch):
         save_figure(Figure(), path)
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_letters_that_are_in_no_font_are_one_warning(tmp_path, monkeypatch, caplog, recwarn):
+    monkeypatch.setattr(plotting, "_installed_fonts", list)
+    monkeypatch.setitem(rcParams, "font.family", ["DejaVu Sans"])
+    plotting._report_letters.cache_clear()
+    for name in ("a.png", "b.png"):
+        figure = new_figure(2, 1)
+        figure.subplots().set_xticks([0, 1], ["靴", "帽子"])
+        save_figure(figure, tmp_path / name)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no font of this machine has all letters" in caplog.text
+    assert not recwarn.list
+
+
+def test_installed_fonts_come_after_those_of_the_user(monkeypatch):
+    monkeypatch.setattr(plotting, "_installed_fonts", lambda: ["Malgun Gothic"])
+    monkeypatch.setitem(rcParams, "font.family", ["serif"])
+    for _ in range(2):
+        new_figure(2, 1)
+        assert rcParams["font.family"] == ["serif", "Malgun Gothic"]
 
 
 def test_as_array_takes_tensors_and_arrays_of_any_float_type():

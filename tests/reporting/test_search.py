@@ -38,6 +38,11 @@ def test_slices_have_a_plot_per_parameter(count, tmp_path):
     save_figure(figure, tmp_path / "slices.png")
 
 
+def test_slices_take_no_value_for_a_formula(tmp_path):
+    values = ["$a_to_$b", "x^{$a$"]
+    save_figure(slices_figure({"p": values}, [0.5, 0.4], "val/loss", {}), tmp_path / "slices.png")
+
+
 def test_slices_take_texts_and_numbers_together():
     figure = slices_figure({"head": ["mlp", None, True]}, [0.5, 0.4, 0.3], "val/loss", {})
     labels = [text.get_text() for text in figure.axes[0].get_xticklabels()]

@@ -14,6 +14,7 @@ from fashion_transfer.runs.record import (
     RunRecord,
     flatten,
     new_record,
+    options_of,
     read_metrics,
     read_record,
     recording,
@@ -71,10 +72,33 @@ def test_same_run_may_be_started_by_another_command():
     assert not first.same_run(RunRecord(None, config={"seed": 2, "ckpt_path": None}))
 
 
+def hydra_of(overrides, choices, *sources, hydra=()):
+    """Hydra's own configuration of a run."""
+    given = {"task": overrides, "hydra": list(hydra)}
+    runtime = {"choices": choices, "config_sources": list(sources)}
+    return OmegaConf.create({"overrides": given, "runtime": runtime})
+
+
+def test_run_with_a_list_of_debug_files_is_a_debug_run(tmp_path, monkeypatch):
+    hydra = hydra_of(["debug=[tiny,profiler]", "seeds=[1,2]"], {"experiment": None})
+    monkeypatch.setattr(record, "HydraConfig", SimpleNamespace(get=lambda: hydra))
+    made = new_record(tmp_path, OmegaConf.create({"seeds": [1, 2]}))
+    assert made.choices == {"experiment": None, "debug": "[tiny,profiler]"}
+    assert made.debug
+
+
+def test_command_names_the_users_own_folder_of_configurations():
+    main = {"path": "/project/conf", "schema": "file", "provider": "main"}
+    own = {"path": "/my conf", "schema": "file", "provider": "command-line"}
+    assert options_of(hydra_of([], {}, main)) == []
+    assert options_of(hydra_of([], {}, main, own)) == ["--config-dir", "/my conf"]
+    path = "hydra.searchpath=[file:///my]"
+    assert options_of(hydra_of([], {}, hydra=[path, "hydra.mode=RUN"])) == [path]
+
+
 def test_new_record_repeats_the_run(tmp_path, monkeypatch):
     overrides = ["seed=1", "model/head=linear", "data.dir='a b'", "name='${seed}'"]
-    choices = {"model/head": "linear", "debug": "tiny"}
-    hydra = OmegaConf.create({"overrides": {"task": overrides}, "runtime": {"choices": choices}})
+    hydra = hydra_of(overrides, {"model/head": "linear", "debug": "tiny"})
     monkeypatch.setattr(record, "HydraConfig", SimpleNamespace(get=lambda: hydra))
     cfg = OmegaConf.create(
         {"seed": 1, "data": {"dir": "a b", "view_seed": "${seed}"}, "out": f"{tmp_path}/tb"}

@@ -40,6 +40,17 @@ def test_trials_are_numbered_and_end_at_the_total(opened):
     assert study.claim(SPACE, 4).number == 3
 
 
+def test_trials_in_the_queue_are_run_first_and_count_once(opened):
+    study = opened()
+    study.complete(study.claim(SPACE, 1).number, 1.0)
+    for n in (7, 8):
+        study.study.enqueue_trial({"lr": 0.01, "n": n})
+    assert study.claim(SPACE, 1) is None
+    assert [study.claim(SPACE, 4).params["n"] for _ in range(2)] == [7, 8]
+    assert study.claim(SPACE, 4).number == 3
+    assert study.claim(SPACE, 4) is None
+
+
 def test_best_is_the_highest_where_the_mode_says_so(opened):
     study = opened(mode="max")
     for value in (0.1, 0.3, 0.2):

@@ -1,5 +1,7 @@
 """Composites: items as the layout says, repeatable, and their controls."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -235,8 +237,15 @@ def test_one_class_is_enough_for_layouts_of_the_same_class(items, labels):
         compose(items[:1], labels[:1], "same_stacked", [0])
 
 
-def test_compose_names_an_image_that_is_too_dark(items, labels):
+def test_compose_names_an_image_that_is_too_dark_and_its_label(items, labels):
     images = items.copy()
     images[labels == 4] = FOREGROUND
-    with pytest.raises(FashionTransferError, match=r"image \d+ is too dark .*: leave it out"):
+    named = r"^image (\d+), counted from 0, with the label 4 is too dark .*: use another"
+    with pytest.raises(FashionTransferError, match=named) as caught:
         compose(images, labels, "scatter_of_four", range(50))
+    position = int(re.match(named, str(caught.value))[1])
+    assert labels[position] == 4
+    with pytest.raises(FashionTransferError, match=f"^image {1000 + position}, "):
+        compose(
+            images, labels, "scatter_of_four", range(50), rows=np.arange(1000, 1000 + len(labels))
+        )

@@ -120,6 +120,16 @@ def test_shuffled_patches_are_as_large_as_their_source():
     assert sorted(patches(shuffled[0], 16)) == sorted(patches(larger[0], 16))
 
 
+@pytest.mark.parametrize("side", [4, 27, 30, 31])
+def test_shuffled_patches_of_other_sizes_are_cut_to_a_multiple_of_four(side):
+    whole = side - side % 4
+    images = np.random.default_rng(0).integers(0, 256, (2, side, side), dtype=np.uint8)
+    shuffled = ood_images("shuffled_patches", 2, images=images)
+    assert shuffled.shape == (2, whole, whole)
+    cut = images[:, :whole, :whole]
+    assert np.array_equal(shuffled, ood_images("shuffled_patches", 2, images=cut))
+
+
 @pytest.mark.parametrize(
     ("name", "numbers", "seed", "images", "message"),
     [
@@ -132,7 +142,7 @@ def test_shuffled_patches_are_as_large_as_their_source():
         ("shuffled_patches", 1, 0, IMAGES[0], r"got uint8 of shape \(28, 28\)$"),
         ("shuffled_patches", 1, 0, IMAGES[:0], r"got uint8 of shape \(0, 28, 28\)$"),
         ("shuffled_patches", 1, 0, IMAGES[:, :14], r"got uint8 of shape \(7, 14, 28\)$"),
-        ("shuffled_patches", 1, 0, IMAGES[:, 1:, 1:], r"multiple of 4, got .* \(7, 27, 27\)$"),
+        ("shuffled_patches", 1, 0, IMAGES[:, :3, :3], r"at least 4, got .* \(7, 3, 3\)$"),
     ],
 )
 def test_ood_images_rejects_impossible_arguments(name, numbers, seed, images, message):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fashion_transfer.data.alignment import FOREGROUND
 from fashion_transfer.data.batch import Split
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.synthetic import composites, out_of_distribution
@@ -76,6 +77,40 @@ def test_items_are_the_rows_given_for_any_order_and_source_of_the_split(
     for source in (split, shuffled):
         result = composite_split(source, chosen, ["stacked"], 20, control)
         assert equal(images_of(result), expected.pixels[:, None])
+
+
+@both
+def test_blank_images_are_no_items(items, labels, control):
+    blank = np.flatnonzero(labels == 4)[:2]
+    images = items.copy()
+    images[blank] = 0
+    visible = np.delete(np.arange(len(labels)), blank)
+    source = Split("training images", images[:, None], labels, "f")
+    for rows in (None, np.arange(len(labels))):
+        result = composite_split(source, rows, THREE, 40, control)
+        expected = composite_split(source, visible, THREE, 40, control)
+        assert equal(images_of(result), images_of(expected))
+        assert np.array_equal(result.labels, expected.labels)
+        assert result.fingerprint == expected.fingerprint
+
+
+def test_too_few_images_that_are_not_blank_are_too_few(items, labels):
+    images = items * (labels < 1)[:, None, None]
+    source = Split("training images", images[:, None], labels, "f")
+    with pytest.raises(TooFewImagesError, match="layout 'side_by_side' needs 2 or more classes"):
+        composite_split(source, None, THREE, 4)
+
+
+def test_an_image_that_is_too_dark_is_named_by_its_row(items, labels):
+    images = items.copy()
+    row, *others = np.flatnonzero(labels == 4)[:4].tolist()
+    images[row] = 0
+    images[row, 14, 3:25] = FOREGROUND + 1  # a line so dim that resizing loses it
+    rows = np.array([*np.flatnonzero(labels != 4), row, *others])[::-1]
+    source = Split("training images", images[:, None], labels, "f")
+    dark = composite_split(source, rows, ["square_of_four"], 200)
+    with pytest.raises(FashionTransferError, match=f"^image {row}, counted from 0, with the label"):
+        images_of(dark)
 
 
 def test_an_array_of_images_is_not_copied(split):
@@ -234,8 +269,8 @@ def test_ood_split_rejects_impossible_arguments(split, name, count, message):
 
 
 def test_ood_split_rejects_images_that_cannot_be_cut(labels):
-    source = Split("photos", np.zeros((60, 1, 27, 27), np.uint8), labels, "f")
-    with pytest.raises(FashionTransferError, match="multiple of 4"):
+    source = Split("photos", np.zeros((60, 1, 3, 3), np.uint8), labels, "f")
+    with pytest.raises(FashionTransferError, match="at least 4"):
         ood_split("shuffled_patches", source, 4)
 
 

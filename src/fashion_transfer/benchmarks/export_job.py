@@ -18,7 +18,7 @@ from fashion_transfer.benchmarks.revisions import Revision
 from fashion_transfer.benchmarks.rows import Row, bench_row
 from fashion_transfer.benchmarks.saved_test_images import save_as_png
 from fashion_transfer.data import find_images, read_image
-from fashion_transfer.data.idx_files import load_pair
+from fashion_transfer.data.idx_files import find_files, load_pair
 from fashion_transfer.export import compare, write_onnx
 from fashion_transfer.models import Classifier, load_classifier
 
@@ -185,7 +185,8 @@ def write_test_images(data: Path, folder: Path, count: int) -> list[Path]:
     Raises:
         FashionTransferError: the official files are not there.
     """
-    return save_as_png(load_pair(data, train=False).images[:count], folder)
+    images = load_pair(find_files(data, download=False), train=False).images
+    return save_as_png(images[:count], folder)
 
 
 def spread(files: Sequence[Path], count: int) -> list[Path]:

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from filelock import Timeout
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +14,7 @@ from omegaconf import OmegaConf
 from fashion_transfer.commands.groups import group_choices
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.runs.folders import LAST, METRICS, run_lock
+from fashion_transfer.runs.record import read_record
 
 RENAMED = {
     "callbacks.best.mode": "monitor.mode",
@@ -54,6 +54,9 @@ PATH_KEYS = {
 }
 """Keys whose values are paths: any file name will do, whatever Hydra's grammar makes of it."""
 
+MULTIRUN = "hydra.mode=MULTIRUN"
+"""What Hydra takes for `--multirun`, too."""
+
 _PLAIN_PATH = re.compile(r"(?:[A-Za-z_]|\.{0,2}/)[\w./-]*", re.ASCII)
 # Hydra takes these for themselves, and whole lists for `input`.
 _KEYWORDS = {"", "null", "true", "false", "nan", "inf", "???"}
@@ -78,6 +81,7 @@ _OPTIONS_WITH_VALUE = {
 
 def train_arguments(arguments: list[str]) -> list[str]:
     """Returns the arguments of train.py for Hydra, see `quote_paths` and `resume_arguments`."""
+    arguments = ["--multirun" if argument == MULTIRUN else argument for argument in arguments]
     arguments = group_choices(quote_paths(arguments))
     check_renamed(arguments, RENAMED)
     _check_resume(arguments)
@@ -157,16 +161,12 @@ def _check_resume(arguments: list[str]) -> None:
 
 
 def resume_command(hydra: HydraConf) -> str:
-    """Returns the command that continues a run.
+    """Returns the command that continues a run, and no other one, wherever its folder is.
 
     Args:
         hydra: Hydra's own configuration of the run.
     """
-    given = OmegaConf.to_container(hydra.overrides, resolve=False)  # `${…}` stays as it is
-    assert isinstance(given, dict)
-    overrides = (*given["task"], *given["hydra"])
-    where = [o for o in overrides if o.startswith(("paths.logs=", "hydra.run.dir="))]
-    return shlex.join(["python", "train.py", *where, "ckpt_path=last"])
+    return shlex.join(["python", "train.py", f"hydra.run.dir={hydra.run.dir}", "ckpt_path=last"])
 
 
 def resume_arguments(arguments: list[str]) -> list[str]:
@@ -200,14 +200,15 @@ def resume_arguments(arguments: list[str]) -> list[str]:
             "start one with `python train.py`"
         )
     folder = unfinished[-1].parent.parent
-    own = quote_paths(yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text()))
+    own = quote_paths(shlex.split(read_record(folder).command)[2:])
     changed = [argument for argument in given if argument not in (*own, *paths, *folders)]
     if changed:
         raise FashionTransferError(
             f"ckpt_path=last continues {folder} as it was started ({' '.join(own) or 'defaults'}): "
             f"leave out {' '.join(changed)}, or start a new run"
         )
-    own = [o for o in own if not o.startswith(("ckpt_path=", "hydra.run.dir=", "paths.logs="))]
+    replaced = ("ckpt_path=", "hydra.run.dir=", *(["paths.logs="] if paths else []))
+    own = [o for o in own if not o.startswith(replaced)]
     print(f"continuing {folder}")
     return [*own, *paths, f"hydra.run.dir={quoted(folder)}", f"ckpt_path={quoted(folder / LAST)}"]
 
@@ -233,6 +234,17 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     return paths, rest
 
 
+def options_first(arguments: list[str]) -> list[str]:
+    """Returns the arguments with the options in front: Hydra takes none between overrides."""
+    options: list[str] = []
+    rest: list[str] = []
+    takes_value = False
+    for argument in arguments:
+        (options if takes_value or argument.startswith("-") else rest).append(argument)
+        takes_value = not takes_value and argument in _OPTIONS_WITH_VALUE
+    return options + rest
+
+
 def _is_path(argument: str) -> bool:
     # A link that leads nowhere is one, too: it has a row, which says so.
     return argument == "-" or os.path.lexists(os.path.expanduser(argument))
@@ -244,17 +256,19 @@ def _is_for_hydra(argument: str) -> bool:
 
 
 def _is_unfinished(folder: Path) -> bool:
-    if (folder / METRICS).exists() or not (folder / ".hydra" / "overrides.yaml").is_file():
+    if (folder / METRICS).exists():
         return False
     try:
+        read_record(folder)
         with run_lock(folder):
             return True
-    except Timeout:
-        return False  # it is still running
+    except (FashionTransferError, Timeout):
+        return False  # it is no run, or still running
 
 
 def _value_of(override: str) -> str:
-    return str(OverridesParser.create().parse_override(override).value())
+    value = OverridesParser.create().parse_override(override).value()
+    return str(OmegaConf.create({"value": value}).value)  # fills in `${oc.env:SCRATCH}`
 
 
 def quoted(path: str | Path) -> str:

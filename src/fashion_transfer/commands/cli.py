@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import re
 import secrets
 import sys
 import time
@@ -15,10 +16,18 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
+from fashion_transfer.commands.arguments import options_first
 from fashion_transfer.commands.errors import explain
-from fashion_transfer.commands.launch import external_arguments
+from fashion_transfer.commands.external import external_arguments
 
 log = logging.getLogger(__name__)
+
+ASKED_FOR = (
+    "lightning.pytorch.callbacks.early_stopping",
+    "lightning.pytorch.callbacks.model_summary",
+    "lightning.pytorch.utilities.rank_zero",  # of trainer.max_time, and callbacks.best.verbose
+)
+"""Loggers of messages that a key of the configuration switches on."""
 
 _failures: list[Exception] = []
 
@@ -40,7 +49,7 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
     gc.disable()
     try:
         if rewrite is not None:
-            sys.argv[1:] = rewrite(sys.argv[1:])
+            sys.argv[1:] = options_first(rewrite(sys.argv[1:]))
         sys.argv += external_arguments()
         main()
         if _failures:
@@ -99,11 +108,14 @@ def quieten() -> None:
     """Drops messages of libraries in every run that nobody here can or should act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Why training ended early is worth a line (callbacks.early_stopping.verbose).
-    early_stopping = logging.getLogger("lightning.pytorch.callbacks.early_stopping")
-    early_stopping.setLevel(logging.INFO)
-    early_stopping.handlers[:] = logging.getLogger().handlers
-    early_stopping.propagate = False  # Lightning's own handler would print it again
+    for name in ASKED_FOR:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.handlers[:] = logging.getLogger().handlers
+        logger.propagate = False  # Lightning's own handler would print it again
+    logging.getLogger(ASKED_FOR[-1]).addFilter(_is_asked_for)
+    for name in ("filelock", "matplotlib", "PIL"):  # thousands of lines with hydra.verbose=true
+        logging.getLogger(name).setLevel(logging.INFO)
     # It reports on every machine without a GPU that there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for message in (
@@ -113,6 +125,12 @@ def quieten() -> None:
         r"Checkpoint directory .* exists and is not empty",  # of a run that is continued
         r"The dirpath has changed from",  # on purpose: another run's checkpoint may be continued
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
-        r"Corrupt EXIF data",  # what a camera wrote beside the picture, which is whole
     ):
         warnings.filterwarnings("ignore", message)
+    # What a camera wrote beside the picture, which is whole.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _is_asked_for(entry: logging.LogRecord) -> bool:
+    wanted = r"Time limit reached|Epoch \d+, global step \d+: "
+    return entry.levelno > logging.INFO or bool(re.match(wanted, entry.getMessage()))

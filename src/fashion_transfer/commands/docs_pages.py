@@ -37,6 +37,7 @@ GROUPS = {
     "experiment": "Experiments",
     "debug": "Debugging",
     "hydra": "Hydra",
+    "hydra/job_logging": "Messages",
     "hydra/sweeper": "Sweepers",
     "hydra/launcher": "Launchers",
     "hydra/help": "Help",
@@ -45,7 +46,7 @@ GROUPS = {
 
 SHOWN_AS_THEY_ARE = (
     *("recipe", "search", "experiment", "debug"),
-    *("hydra", "hydra/sweeper", "hydra/launcher", "hydra/help"),
+    *("hydra", "hydra/job_logging", "hydra/sweeper", "hydra/launcher", "hydra/help"),
 )
 """Folders whose files give other values to keys that are explained elsewhere."""
 

@@ -26,6 +26,7 @@ HINTS = {
     "use fewer images or views, or a smaller image size": "data.image_size=64",
     "image_size must be": "data.image_size=N",
     "without a scheduler": "model/scheduler=none",
+    "continue with the same optimizer": "model/optimizer=NAME",
     "give max_epochs, or no scheduler": "trainer.max_epochs=N, or model/scheduler=none",
     "threshold=auto cannot be fitted": "policy.threshold=0.8",
     "choose another cache folder": "paths.cache=DIR",
@@ -41,8 +42,23 @@ HINTS = {
 }
 """Keys to set, by a phrase in a message of the library, which knows no keys."""
 
+SHORTAGES = {
+    r"DataLoader worker .*(killed|exited)": "a process that reads images was killed, perhaps for "
+    "lack of memory: give data.num_workers=0, or fewer",
+    r"MemoryError|can't allocate memory|out of memory": "there is not enough memory: give a "
+    "smaller batch_size or image_size",
+    r"Too many open files|items of ancdata": "too many files are open: raise the limit, as by "
+    "`ulimit -n 4096`, or give data.num_workers=0",
+}
+"""What the machine has too little of and what to do, by a pattern of the error's type and text."""
+
 WORD_CUTOFF = 0.75
 """Similarity from which one word is taken for a misspelt other one."""
+
+OF_LIGHTNING = (
+    r"`val_check_interval` \(|^Early stopping conditioned on|Found more than one stateful"
+)
+"""Mistakes in the configuration that Lightning reports by errors of all kinds."""
 
 # Raised for values that the user gave, by libraries that the user named them for.
 _MISTAKES = (FashionTransferError, HydraException, OmegaConfBaseException)
@@ -59,6 +75,9 @@ def explain(error: BaseException) -> str | None:
             return with_hint(_one_line(cause))
         if isinstance(cause, InstantiationException):
             node = _full_key(cause)
+        for pattern, advice in SHORTAGES.items():
+            if re.search(pattern, f"{type(cause).__name__}: {cause}"):
+                return f"{advice} (HYDRA_FULL_ERROR=1 shows where)"
         cause = cause.__cause__
     if message := _unknown_option(error) or _unknown_key(error):
         return message
@@ -67,7 +86,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         return missing_value(str(error.full_key))
     # By name: importing Lightning for it would cost every `--help` a second.
-    if isinstance(error, _MISTAKES) or type(error).__name__ == "MisconfigurationException":
+    by_name = type(error).__name__ == "MisconfigurationException"
+    if isinstance(error, _MISTAKES) or by_name or re.search(OF_LIGHTNING, str(error)):
         return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
     return None
 

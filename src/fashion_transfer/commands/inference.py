@@ -12,7 +12,7 @@ from fashion_transfer.commands.build import read_policy
 from fashion_transfer.commands.errors import config_keys
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import Classifier, load_classifier
-from fashion_transfer.runs.folders import newest_checkpoint
+from fashion_transfer.runs.newest import newest_checkpoint
 
 BACKBONE_ENTRIES = ("weights", "precision", "compile")
 

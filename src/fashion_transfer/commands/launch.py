@@ -6,12 +6,10 @@ failed. `torchrun` and `srun` start processes of their own, also on several mach
 is a rank at once.
 """
 
-import atexit
 import copy
 import json
 import os
 import pickle
-import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +28,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from fashion_transfer.commands.external import external_rank
 from fashion_transfer.errors import FashionTransferError
 
 RANK = "FASHION_TRANSFER_RANK"
@@ -43,25 +42,6 @@ CONFIG = "config.pickle"
 
 PARALLEL_LAUNCHER = "JoblibLauncher"
 """The launcher of sweeps that trains several runs at once on one machine."""
-
-
-def external_rank() -> int | None:
-    """Returns the number of this process, if `torchrun` or `srun` has started more than one."""
-    variables = os.environ
-    if "TORCHELASTIC_RUN_ID" in variables:
-        return int(variables["RANK"]) if int(variables["WORLD_SIZE"]) > 1 else None
-    if int(variables.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in variables:
-        return int(variables["SLURM_PROCID"])
-    return None
-
-
-def external_arguments() -> list[str]:
-    """Returns arguments that have Hydra write nowhere but in a temporary folder, but on rank 0."""
-    if not external_rank():
-        return []
-    folder = tempfile.mkdtemp(prefix="fashion-transfer-rank-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
 
 
 def ddp(backend: str | None = None, hours: float = 12) -> Any:
@@ -101,7 +81,9 @@ def processes(cfg: DictConfig, callbacks: Sequence[Any] = ()) -> int:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
-        trainer = instantiate(options, logger=False, enable_checkpointing=False)
+        trainer = instantiate(
+            options, logger=False, enable_checkpointing=False, _convert_="partial"
+        )
     except Exception as error:
         cause = error.__cause__ or error
         if not isinstance(cause, (MisconfigurationException, ValueError)):

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.models import read_checkpoint
 from fashion_transfer.reporting.hparams import columns_summary, end_summary, start_summary
 from fashion_transfer.runs.hyperparameters import METRICS, Value, summary_metrics
 from fashion_transfer.runs.record import RunPruned
@@ -38,14 +39,19 @@ def build_loggers(cfg: DictConfig) -> list[Logger]:
     for name, entry in (cfg.get("logger") or {}).items():
         if entry is None:
             continue
-        package = PACKAGES.get(str(entry.get("_target_")).rpartition(".")[2])
+        target = str(entry.get("_target_")).rpartition(".")[2]
+        package = PACKAGES.get(target)
         if package is not None and find_spec(package) is None:
             raise FashionTransferError(
                 f'logger={name} needs the package {package}: pip install -e ".[{package}]"'
             )
         if package == "mlflow":  # it would report its use
             os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        loggers.append(instantiate(entry))
+        options = {}
+        if target == "TensorBoardLogger" and cfg.get("ckpt_path"):
+            # What was logged after the checkpoint was saved will be logged again.
+            options["purge_step"] = read_checkpoint(cfg.ckpt_path)["global_step"]
+        loggers.append(instantiate(entry, **options))
     return loggers
 
 

@@ -1,14 +1,18 @@
 """What a run does with an earlier start in its folder, and how it ends by Ctrl-C."""
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from fashion_transfer.commands.launch import external_rank
+from fashion_transfer.commands.external import external_rank
+from fashion_transfer.commands.schema.targets import check_optimization
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.models import read_checkpoint
+from fashion_transfer.models.optimization import check_states
 from fashion_transfer.runs.folders import LAST, METRICS
 from fashion_transfer.runs.record import RECORD, RunRecord, read_metrics, read_record
 
@@ -46,13 +50,31 @@ def take_up(cfg: DictConfig, record: RunRecord) -> dict[str, Any]:
     return {}
 
 
+def check_continued(cfg: DictConfig) -> None:
+    """Checks that training can continue from the checkpoint that `ckpt_path` names.
+
+    Raises:
+        FashionTransferError: it cannot be read, or is of another optimizer or schedule.
+    """
+    checkpoint = read_checkpoint(cfg.ckpt_path)
+    if "optimizer_states" not in checkpoint:
+        raise FashionTransferError(
+            f"ckpt_path={cfg.ckpt_path} holds no optimizer, so training cannot continue from it: "
+            "give the last.ckpt beside it"
+        )
+    model: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    check_states(checkpoint, *check_optimization(model))
+
+
 @contextmanager
 def interruptible(hint: Callable[[], str] = str) -> Iterator[None]:
     """Lets Ctrl-C be a KeyboardInterrupt, with a hint for the user: Lightning ends the process."""
     try:
         yield
     except SystemExit as end:
-        # Not of Ctrl-C: a cluster takes the machine away, and will start the job again.
-        if not isinstance(end.__context__, KeyboardInterrupt):
-            raise
-        raise KeyboardInterrupt(hint()) from None
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt(hint()) from None
+        # A cluster takes the machine away, and will start the job again: it has not succeeded.
+        if end.code is None:
+            end.code = 128 + signal.SIGTERM
+        raise

@@ -3,6 +3,7 @@
 import logging
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from fashion_transfer.commands.schema import check_config
 from fashion_transfer.commands.search_trial import TRIAL, Outcome, key_of, run, task_config
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.runs.folders import LAST
-from fashion_transfer.runs.record import flatten, read_metrics
+from fashion_transfer.runs.record import flatten, options_of, read_metrics
 from fashion_transfer.search.callback import StudyCallback
 from fashion_transfer.search.pruning import build_pruner
 from fashion_transfer.search.report import trial_line, write_report
@@ -50,7 +51,7 @@ def search(cfg: DictConfig) -> None:
     limit = max_epochs if isinstance(max_epochs, int) else None
     pruner = build_pruner(cfg.pruner, cfg.study_seed, limit)
     study = SearchStudy(folder, definition, cfg.study_seed, cfg.monitor.mode, pruner)
-    command = shlex.join(["python", "search.py", *HydraConfig.get().overrides.task])
+    command = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
     try:
         with _each_message_once():
             _run_trials(study, space, fixed, cfg)
@@ -146,7 +147,8 @@ def _finish(study: SearchStudy, fixed: list[str], cfg: DictConfig) -> None:
         log.warning("no trial has finished: there is no winner")
     else:
         values = [f"{key}={override_text(value)}" for key, value in best.params.items()]
-        command = shlex.join(["python", "train.py", *fixed, *values])
+        options = options_of(HydraConfig.get())
+        command = shlex.join(["python", "train.py", *options, *fixed, *values])
         if cfg.test:
             with FileLock(study.folder / "winner.lock"):
                 test_metrics = _test(study, best.number, fixed, cfg.monitor.metric)

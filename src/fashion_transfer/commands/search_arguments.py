@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from fashion_transfer.commands.arguments import RENAMED, check_renamed, quote_paths
+from fashion_transfer.commands.arguments import MULTIRUN, RENAMED, check_renamed, quote_paths
 from fashion_transfer.errors import FashionTransferError
 
 
@@ -17,7 +17,7 @@ def search_arguments(arguments: list[str]) -> list[str]:
             "search.py needs Optuna, which is not installed: run `pip install -e '.[search]'`"
         )
     for argument in arguments:
-        if argument in ("-m", "--multirun"):
+        if argument in ("-m", "--multirun", MULTIRUN):
             raise FashionTransferError(
                 f"{argument} is for train.py: search.py runs its trials itself. The same command "
                 "in a second terminal runs two at a time"

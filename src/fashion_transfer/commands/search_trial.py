@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from lightning.pytorch.callbacks import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from fashion_transfer.commands.arguments import quote_paths
 from fashion_transfer.commands.errors import explain
@@ -90,7 +90,7 @@ def compose_trial(
     hydra = quote_paths([f"hydra.run.dir={folder}", "hydra.job.name=train"])
     cfg = compose("train", [*given, *settings, *hydra], return_hydra_config=True)
     if TRIAL[0] in settings:
-        with open_dict(cfg):
+        with open_dict(cfg), read_write(cfg.hydra):
             cfg.hydra.mode = RunMode.MULTIRUN  # as in a sweep: no tables, no costly figures
     return cfg
 
@@ -100,7 +100,8 @@ def task_config(fixed: list[str], values: dict[str, Value], folder: Path) -> Ite
     """Yields the configuration of a trial as the trial has it, with Hydra's own in place."""
     before = HydraConfig.instance().cfg
     cfg = compose_trial(fixed, values, folder)
-    cfg.hydra.runtime.output_dir = str(folder)
+    with read_write(cfg.hydra):
+        cfg.hydra.runtime.output_dir = str(folder)
     HydraConfig.instance().set_config(cfg)
     try:
         yield OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])

@@ -72,7 +72,7 @@ def plan(
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")
         sweep.write()
-    with open_dict(config):
+    with open_dict(config), read_write(config.hydra):
         config.hydra.sweep.dir = str(sweep.folder)
         config.hydra.overrides.hydra = [*given, f"hydra.sweep.dir={quoted(sweep.folder)}"]
     print(_announcement(sweep), flush=True)
@@ -179,9 +179,9 @@ def _representatives(jobs: Sequence[list[str]]) -> Iterator[list[str]]:
 
 def _check(config: DictConfig) -> None:
     """Checks the values of a run: a mistake is found before the first one starts."""
-    with open_dict(config), read_write(config.hydra.runtime):
+    with open_dict(config), read_write(config.hydra), read_write(config.hydra.runtime):
         config.hydra.runtime.output_dir = config.hydra.sweep.dir
-        config.hydra.job.id = config.hydra.job.num = 0
+        config.hydra.job.id, config.hydra.job.num = "0", 0
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(config)
     try:

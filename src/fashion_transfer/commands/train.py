@@ -1,6 +1,8 @@
 """Trains a head, tests its best checkpoint, and writes the run folder."""
 
+import gc
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -19,10 +21,11 @@ from fashion_transfer import ranks
 from fashion_transfer.commands.arguments import resume_command
 from fashion_transfer.commands.build import ARGUMENT_NODES, build_datamodule, build_task, data_name
 from fashion_transfer.commands.errors import config_keys, explain
-from fashion_transfer.commands.launch import external_rank, processes, run_ranks
+from fashion_transfer.commands.external import external_rank
+from fashion_transfer.commands.launch import processes, run_ranks
 from fashion_transfer.commands.loggers import logged_run
 from fashion_transfer.commands.provenance import provenance
-from fashion_transfer.commands.resuming import interruptible, take_up
+from fashion_transfer.commands.resuming import check_continued, interruptible, take_up
 from fashion_transfer.commands.schema import check_config
 from fashion_transfer.commands.trainer import build_trainer
 from fashion_transfer.data import ClassificationDataModule
@@ -62,6 +65,7 @@ def train(cfg: DictConfig, callbacks: Sequence[Callback] = ()) -> float | None:
         FashionTransferError: a mistake in the configuration, or missing data or weights.
         KeyboardInterrupt: the user stopped it; the best checkpoint so far stays.
     """
+    gc.collect()  # the trainer of a sweep's job before, with its data: they are in reference cycles
     folder = Path(HydraConfig.get().runtime.output_dir)
     if external_rank():
         logging.disable()
@@ -120,8 +124,13 @@ def _train(cfg: DictConfig, record: RunRecord, callbacks: Sequence[Callback]) ->
             _fit(task, datamodule, trainer, cfg.ckpt_path)
         best = _best_checkpoint(trainer)
         metrics = _validation_metrics(trainer, best)
+        if not math.isfinite(metrics.get("val/loss", 0.0)):
+            raise FashionTransferError(
+                f"training has diverged, val/loss is {metrics['val/loss']} at best: give a lower "
+                f"rate than model.optimizer.lr={cfg.model.optimizer.get('lr')}"
+            )
         metrics |= _calibration(task)
-        if cfg.test and datamodule.test_set:
+        if cfg.test and datamodule.test_set and trainer.limit_test_batches:
             with _timed(seconds, "test"):
                 metrics |= _test(task, datamodule, trainer, best)
         metrics |= {f"seconds/{name}": round(value, 3) for name, value in seconds.items()}
@@ -139,11 +148,8 @@ def _train(cfg: DictConfig, record: RunRecord, callbacks: Sequence[Callback]) ->
 def _check(cfg: DictConfig) -> None:
     """Checks what can be checked before anything is built."""
     check_config(cfg)
-    if cfg.ckpt_path is not None and "optimizer_states" not in read_checkpoint(cfg.ckpt_path):
-        raise FashionTransferError(
-            f"ckpt_path={cfg.ckpt_path} holds no optimizer, so training cannot continue from it: "
-            "give the last.ckpt beside it"
-        )
+    if cfg.ckpt_path is not None:
+        check_continued(cfg)
     if cfg.monitor.metric is None:
         cfg.monitor.mode = "min"  # not that of `last`: Lightning refuses two equal callbacks
 

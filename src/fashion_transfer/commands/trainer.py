@@ -47,6 +47,7 @@ def build_trainer(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> L.Trai
         logger=loggers,
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=bar,
+        _convert_="partial",  # Lightning wants max_time as a dictionary
     )
     return trainer
 

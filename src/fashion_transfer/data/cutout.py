@@ -5,7 +5,7 @@ with nested U-structure for salient object detection"), run by onnxruntime (see 
 """
 
 import logging
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def salient_parts(salient: np.ndarray) -> np.ndarray:
     return filled
 
 
-@cache
+@lru_cache(maxsize=1)  # 300 MB each
 def _session(path: Path) -> Any:
     """The network at a path, ready to run; None, which is logged, where it is not there."""
     if reason := why_missing():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from fashion_transfer.data.bit_depth import (
     deep_colour,
@@ -75,7 +75,7 @@ ROTATIONS = {
 
 _lock = threading.Lock()
 _reading = 0
-_pillows_limit: int | None = None
+_pillows_limits: tuple[int | None, int] = (None, 0)
 
 
 def image_endings() -> set[str]:
@@ -104,7 +104,7 @@ def read_image(path: str | Path) -> np.ndarray:
         FashionTransferError: the file cannot be read as an image.
     """
     try:
-        with _without_pillows_limit(), _open(path) as file:
+        with _without_pillows_limits(), _open(path) as file:
             if file.format in ("JPEG", "MPO"):  # decodes a half, a quarter or an eighth at once
                 file.draft(None, (SHORT_SIDE, SHORT_SIDE))
             orientation = _take_orientation(file)
@@ -215,13 +215,16 @@ def _unidentified(path: str | Path) -> str:
 
 
 @contextmanager
-def _without_pillows_limit() -> Iterator[None]:
+def _without_pillows_limits() -> Iterator[None]:
     # Pillow warns of 89 megapixels and refuses twice that, which are photos; `MAX_PIXELS` is lower
-    # than memory allows. The limit is Pillow's for the whole process, hence the count of readers.
-    global _reading, _pillows_limit
+    # than memory allows. It also refuses a PNG file with a megabyte of text, such as the settings of
+    # a program that painted it. Its limits are of the whole process, hence the count of readers.
+    global _reading, _pillows_limits
     with _lock:
         if _reading == 0:
-            _pillows_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            _pillows_limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+            Image.MAX_IMAGE_PIXELS = None
+            PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
         _reading += 1
     try:
         yield
@@ -229,7 +232,7 @@ def _without_pillows_limit() -> Iterator[None]:
         with _lock:
             _reading -= 1
             if _reading == 0:
-                Image.MAX_IMAGE_PIXELS = _pillows_limit
+                Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = _pillows_limits
 
 
 def _decode(image: Image.Image, bits: int, orientation: int | None = None) -> np.ndarray:

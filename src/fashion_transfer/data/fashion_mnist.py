@@ -1,14 +1,19 @@
 """Fashion-MNIST: a balanced subset of the training images, and the official test images."""
 
+import logging
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from fashion_transfer.data.alignment import FOREGROUND
 from fashion_transfer.data.batch import Split
 from fashion_transfer.data.datamodule import ClassificationDataModule, SplitName
 from fashion_transfer.data.idx_files import IdxPair, find_files, load_pair
 from fashion_transfer.data.subset import balanced_subset
 from fashion_transfer.errors import FashionTransferError
+
+log = logging.getLogger(__name__)
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -35,7 +40,8 @@ class FashionMNISTDataModule(ClassificationDataModule):
         images_per_class: size of the subset per class; "all" takes what validation leaves.
         selection: "first" in file order or "random" under `seed`.
         val_per_class: validation images per class; 0: no validation.
-        check_md5: refuse any files but the official ones.
+        check_md5: refuse any files but the official ones. Other data sets in their format have ten
+            classes, too, and square images; their test files may be empty.
         **options: of `ClassificationDataModule`.
 
     Raises:
@@ -69,13 +75,14 @@ class FashionMNISTDataModule(ClassificationDataModule):
 
     def prepare_data(self) -> None:
         """Finds the files, or downloads them."""
-        find_files(self.dir)
+        find_files(self.dir, official=self.check_md5)
 
     def load_split(self, name: SplitName) -> Split | None:
         """The subset, validation or test images."""
         if name == "test":
             pair = self._pair(train=False)
-            return _split("test images", pair, np.arange(len(pair.labels)))
+            rows = np.arange(len(pair.labels))
+            return _split("test images", pair, rows) if len(rows) else None
         pair = self._pair(train=True)
         subset, validation = balanced_subset(
             pair.labels,
@@ -96,13 +103,40 @@ class FashionMNISTDataModule(ClassificationDataModule):
         return self._pairs[train]
 
     def _load(self, train: bool) -> IdxPair:
-        pair = load_pair(find_files(self.dir, download=False), train, self.check_md5)
-        if len(pair.labels) and pair.labels.max() >= len(CLASS_NAMES):
-            raise FashionTransferError(
-                f"{self.dir}: the labels go up to {pair.labels.max()}, expected 0 to "
-                f"{len(CLASS_NAMES) - 1}: is this another data set?"
-            )
+        folder = find_files(self.dir, download=False, official=self.check_md5)
+        pair = load_pair(folder, train, self.check_md5)
+        if not self.check_md5:
+            _check_others(folder, pair, train)
         return pair
+
+
+def _check_others(folder: Path, pair: IdxPair, train: bool) -> None:
+    """Checks files of another data set, and names the images that show nothing."""
+    name = "training" if train else "test"
+    counts = np.bincount(pair.labels, minlength=len(CLASS_NAMES))
+    if len(counts) > len(CLASS_NAMES):
+        raise FashionTransferError(
+            f"{folder}: the labels of the {name} images go up to {len(counts) - 1}, expected 0 to "
+            f"{len(CLASS_NAMES) - 1}: is this another data set?"
+        )
+    if train and not counts.all():
+        raise FashionTransferError(
+            f"{folder}: no training image has the label {np.flatnonzero(counts == 0)[0]}, expected "
+            f"0 to {len(CLASS_NAMES) - 1}: is this another data set?"
+        )
+    height, width = pair.images.shape[1:]
+    if height != width:
+        raise FashionTransferError(
+            f"{folder}: the {name} images are {height} pixels high and {width} wide, expected square "
+            "ones: pad them with black"
+        )
+    blank = np.flatnonzero(pair.images.max(axis=(1, 2), initial=0) <= FOREGROUND)
+    if len(blank):
+        numbers = ", ".join(map(str, blank[:5])) + (", ..." if len(blank) > 5 else "")
+        log.warning(
+            "%s: %d of %d %s images are blank, and in no composite: number %s, counted from 0",
+            *(folder, len(blank), len(pair.labels), name, numbers),
+        )
 
 
 def _split(name: str, pair: IdxPair, rows: np.ndarray) -> Split:

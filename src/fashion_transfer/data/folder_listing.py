@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 from fashion_transfer.data.datamodule import SplitName
 from fashion_transfer.data.decoding import image_endings
@@ -61,7 +61,8 @@ def list_photos(source: Path) -> Listing:
 
     Raises:
         FashionTransferError: there is no such folder or file, or it is not as described, lists a
-            file that does not exist, has under two classes or one without a photo.
+            file that does not exist, has under two classes, one without a photo, or one whose name
+            cannot be printed.
     """
     try:
         if source.is_dir():
@@ -79,6 +80,12 @@ def list_photos(source: Path) -> Listing:
         raise FashionTransferError(
             f"{source} has only one class, {listing.class_names[0]}: add photos of another class"
         )
+    for name in listing.class_names:
+        if any(category(letter) in ("Cc", "Cs") for letter in name):
+            raise FashionTransferError(
+                f"{source} has a class named {name!a}: rename it, in UTF-8 and without control "
+                "characters"
+            )
     return listing
 
 

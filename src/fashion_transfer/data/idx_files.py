@@ -28,6 +28,9 @@ MD5 = {
 SYSTEM_DIR = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the four files."""
 
+TORCHVISION_DIR = Path("FashionMNIST", "raw")
+"""Where torchvision's data set puts them, below its `root`."""
+
 
 class IdxPair(NamedTuple):
     """The images and labels of one pair of files.
@@ -43,20 +46,30 @@ class IdxPair(NamedTuple):
     md5: str
 
 
-def find_files(directory: Path | str, download: bool = True) -> Path:
-    """The first folder that holds all four files: `directory`, the system's, or a download.
+def find_files(directory: Path | str, download: bool = True, official: bool = True) -> Path:
+    """The first folder that holds all four files: `directory`, others' places, or a download.
 
     Args:
-        directory: where the files are looked for first and downloaded to.
-        download: whether to try torchvision's mirrors if they are in neither.
+        directory: where the files are looked for first and downloaded to. After it come the
+            folder below it that torchvision keeps them in, and that of Debian's package.
+        download: whether to try torchvision's mirrors if they are in none of these.
+        official: whether the official files are wanted; no others are downloaded, or taken from
+            Debian's package where one of their own is missing.
 
     Raises:
         FashionTransferError: the files are not there and could not be downloaded.
     """
     directory = Path(directory)
-    for candidate in (directory, SYSTEM_DIR):
+    below = directory / TORCHVISION_DIR
+    for candidate in (directory, below, SYSTEM_DIR) if official else (directory, below):
         if all(locate(candidate, name) for name in MD5):
             return candidate
+    if not official:
+        missing = [name for name in MD5 if not locate(directory, name)]
+        raise FashionTransferError(
+            f"{', '.join(missing)} (raw or .gz) must be in {directory}, beside the others of this "
+            "data set: put them there, or set check_md5=true for the official files"
+        )
     if not download:
         raise FashionTransferError(
             f"no Fashion-MNIST files in {directory} or {SYSTEM_DIR}: run `make data`, or put "
@@ -78,19 +91,17 @@ def load_pair(directory: Path | str, train: bool, check_md5: bool = True) -> Idx
     Raises:
         FashionTransferError: a file is damaged, truncated, or not the official one.
     """
-    directory = Path(directory)
     prefix = "train" if train else "t10k"
+    names = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
+    paths = [_existing(Path(directory), name) for name in names]
     (images, md5), (labels, _) = (
-        read_idx(_existing(directory, name), dimensions, MD5[name] if check_md5 else None)
-        for name, dimensions in (
-            (f"{prefix}-images-idx3-ubyte", 3),
-            (f"{prefix}-labels-idx1-ubyte", 1),
-        )
+        read_idx(path, dimensions, MD5[name] if check_md5 else None)
+        for path, name, dimensions in zip(paths, names, (3, 1), strict=True)
     )
     if len(images) != len(labels):
         raise FashionTransferError(
-            f"{directory}: {len(images)} {prefix} images but {len(labels)} labels: the two files "
-            "do not belong together"
+            f"{paths[0]} has {len(images)} images but {paths[1]} has {len(labels)} labels: the two "
+            "files do not belong together"
         )
     return IdxPair(images, labels.astype(np.int64), md5)
 

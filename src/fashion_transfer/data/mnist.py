@@ -17,6 +17,9 @@ FILE = "t10k-images-idx3-ubyte"
 MD5 = "2646ac647ad5339dbf082846283269ea"
 """Name of the file, and the MD5 of its uncompressed content."""
 
+TORCHVISION_DIR = Path("MNIST", "raw")
+"""Where torchvision's data set puts it, below its `root`."""
+
 
 def mnist_split(directory: Path | str, check_md5: bool = True) -> Split | None:
     """Returns the test digits, grey, 28 x 28, all with the label -1; None without the file.
@@ -24,13 +27,14 @@ def mnist_split(directory: Path | str, check_md5: bool = True) -> Split | None:
     They are in a random order that never changes: the first half of the file has the clearer ones.
 
     Args:
-        directory: a folder that may hold the file, raw or `.gz`.
+        directory: a folder that may hold the file, raw or `.gz`. It may also be torchvision's
+            `root`, or beside the folder that torchvision keeps the file in.
         check_md5: refuse a file whose content is not the official one.
 
     Raises:
         FashionTransferError: the file is damaged, truncated, or not the official one.
     """
-    path = locate(Path(directory), FILE)
+    path = _locate(Path(directory))
     if path is None:
         return None
     images, md5 = read_idx(path, 3, MD5 if check_md5 else None, source=_command(directory))
@@ -48,12 +52,17 @@ def download_mnist(directory: Path | str) -> None:
     from torchvision.datasets import MNIST
 
     directory = Path(directory)
-    if locate(directory, FILE):
+    if _locate(directory):
         return
     name = f"{FILE}.gz"
     with download_lock(directory):
         remedy = f"put {FILE} (raw or .gz) into {directory}"
         download_from(MNIST.mirrors, directory / name, dict(MNIST.resources)[name], remedy)
+
+
+def _locate(directory: Path) -> Path | None:
+    places = directory, directory / TORCHVISION_DIR, directory.parent / TORCHVISION_DIR
+    return next((path for place in places if (path := locate(place, FILE))), None)
 
 
 def _command(directory: Path | str) -> str:

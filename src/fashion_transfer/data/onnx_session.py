@@ -32,4 +32,11 @@ def open_session(path: str | Path) -> Any:
     options.log_severity_level = 3  # errors alone
     # Its threads would go on spinning for a while, on the cores that another network then needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A plan of the memory for each shape keeps that memory beside what it was made from: twice as
+    # much (550 MB instead of 360 for the net that cuts out items), and no faster.
+    options.enable_mem_pattern = False
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+        if cores < (os.cpu_count() or 1):  # in a container; it would bind threads to other cores
+            options.intra_op_num_threads = cores
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

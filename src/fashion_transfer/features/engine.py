@@ -1,6 +1,7 @@
 """How a backbone runs: on a device, in a precision, compiled or not, in passes of one size."""
 
 import logging
+import os
 import shutil
 import sysconfig
 from collections.abc import Callable
@@ -57,7 +58,9 @@ class Engine:
         self.stages = stages
         self.name = name
         self.precision = check_precision(precision)
-        self.compile = compile
+        if compile is True and (variable := _switched_off()):
+            log.warning("%s=1: the backbone runs without torch.compile", variable)
+        self.compile = False if _switched_off() else compile
         self.image_size = image_size
         self.device: torch.device | None = None
         self._compiled: Callable[[Tensor], dict[str, Tensor]] | None = None
@@ -184,6 +187,12 @@ class Engine:
             raise FashionTransferError(
                 f"image_size must be {self.image_size} for {self.name}, got {size}"
             )
+
+
+def _switched_off() -> str | None:
+    """Returns the variable that has torch.compile return what it was given, if one is set."""
+    variables = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
+    return next((name for name in variables if os.environ.get(name) == "1"), None)
 
 
 def _has_compiler() -> bool:

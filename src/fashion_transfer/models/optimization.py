@@ -1,7 +1,7 @@
 """Optimizers and learning-rate schedules of torch, completed with what a run knows."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -11,6 +11,9 @@ from torch import nn
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 
 Schedule = torch.optim.lr_scheduler.LRScheduler
+
+OF_SCHEDULES = {"initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"}
+"""What torch's schedules add to a parameter group."""
 
 LENGTHS = ("total_steps", "T_max")
 """Names of the argument that torch's schedules take the number of steps by."""
@@ -108,6 +111,41 @@ def schedule_options(schedule: Schedule, monitor: str, trainer: L.Trainer) -> di
         return {"scheduler": schedule, "interval": "step"}
     every = trainer.check_val_every_n_epoch or 1
     return {"scheduler": schedule, "interval": "epoch", "frequency": every, "monitor": monitor}
+
+
+def check_states(
+    states: Mapping[str, Any], optimizer: torch.optim.Optimizer, schedule: Schedule | None
+) -> None:
+    """Checks that a checkpoint's optimizer and schedule are such ones: torch takes any.
+
+    Args:
+        states: `optimizer_states` and `lr_schedulers` of a checkpoint.
+        optimizer: that training continues with.
+        schedule: likewise, or None.
+
+    Raises:
+        FashionTransferError: the checkpoint is of another optimizer or another schedule.
+    """
+    [state] = states["optimizer_states"]
+    ours = {"params", *optimizer.defaults} | OF_SCHEDULES
+    others = {name for group in state["param_groups"] for name in group} - ours
+    decay = "decoupled_weight_decay"  # all that Adam and AdamW differ in
+    of_decay = {group[decay] for group in state["param_groups"] if decay in group}
+    if others or of_decay - {optimizer.defaults.get(decay)}:
+        raise FashionTransferError(
+            f"the checkpoint was trained with another optimizer than {type(optimizer).__name__} "
+            f"(one of {', '.join(sorted(others)) or decay}): continue with the same optimizer, or "
+            "start a new run"
+        )
+    if schedule is None:
+        return
+    for earlier in states["lr_schedulers"]:
+        if others := earlier.keys() - schedule.state_dict().keys():
+            raise FashionTransferError(
+                f"the checkpoint was trained with another schedule than {type(schedule).__name__} "
+                f"(one of {', '.join(sorted(others))}): continue with the same schedule, or at a "
+                "constant rate, without a scheduler"
+            )
 
 
 def check_length(schedule: Any, make: Callable[..., Schedule], steps: float) -> None:

@@ -1,5 +1,6 @@
 """The callback of the trainer that draws how a run ended, into its loggers and its folder."""
 
+import math
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from fashion_transfer.files import atomic_path
 from fashion_transfer.reporting.class_figures import class_bars, confusion_matrix
 from fashion_transfer.reporting.figures import reliability_diagram
 from fashion_transfer.reporting.image_sheets import mistakes_sheet, views_sheet
-from fashion_transfer.reporting.plotting import DPI, Array
+from fashion_transfer.reporting.plotting import Array, draw_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,6 +83,7 @@ class Figures(Callback):
             self._best = outcome
             return
         value = -float(score) if getattr(chosen, "mode", "min") == "max" else float(score)
+        value = math.inf if math.isnan(value) else value  # as the checkpoint callback does
         if self._best_score is None or value < self._best_score:
             self._best, self._best_score = outcome, value
 
@@ -130,7 +132,7 @@ class Figures(Callback):
 
     def _write(self, trainer: L.Trainer, name: str, figure: "Figure") -> None:
         drawn = BytesIO()
-        figure.savefig(drawn, dpi=DPI, format="png")
+        draw_figure(figure, drawn)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.folder / f"{name}.png") as temporary:

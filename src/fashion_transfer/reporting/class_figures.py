@@ -13,6 +13,7 @@ from fashion_transfer.reporting.plotting import (
     Array,
     Values,
     as_array,
+    literal,
     new_figure,
     percent_formatter,
 )
@@ -125,4 +126,4 @@ def _counts(labels: Values, predicted: Values, size: int) -> Array:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:17]}…"
+    return literal(name if len(name) <= 18 else f"{name[:17]}…")

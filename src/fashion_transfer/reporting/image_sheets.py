@@ -16,6 +16,7 @@ from fashion_transfer.reporting.plotting import (
     Values,
     as_array,
     as_picture,
+    literal,
     new_figure,
 )
 from fashion_transfer.reporting.tables import WARNING_SIGN, set_title
@@ -204,12 +205,12 @@ def _sheet(rows: Sequence[_Row], title: str, blocks: int = 1) -> "Figure":
     for number, (name, row_of, texts) in enumerate(zip(names, rows, captions, strict=True)):
         block, place = divmod(number, length)
         left, top = width * block + name_width, tops[place]
-        axis.text(left - 0.1, top + 0.5, name, ha="right", va="center", fontsize=10)
+        axis.text(left - 0.1, top + 0.5, literal(name), ha="right", va="center", fontsize=10)
         for column, (picture, text) in enumerate(zip(row_of.pictures, texts, strict=True)):
             _draw(axis, picture, text, left + STEP * column, top)
     axis.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal")
     axis.set_axis_off()
-    axis.set_title(title, fontsize=12)
+    axis.set_title(literal(title), fontsize=12)
     return figure
 
 
@@ -219,7 +220,8 @@ def _draw(axis: Any, picture: Array, text: str, left: float, top: float) -> None
     extent = (left + x_margin, left + 1 - x_margin, top + 1 - y_margin, top + y_margin)
     axis.imshow(picture, "gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
     color = VERMILION if text.startswith(WARNING_SIGN) else DARK
-    axis.text(left + 0.5, top + 1.03, text, ha="center", va="top", fontsize=7, color=color)
+    drawn = literal(text)
+    axis.text(left + 0.5, top + 1.03, drawn, ha="center", va="top", fontsize=7, color=color)
 
 
 def _wrap(text: str, letters: int) -> str:

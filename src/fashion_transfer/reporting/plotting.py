@@ -3,8 +3,11 @@
 Matplotlib is imported only where something is drawn: commands that draw nothing start faster.
 """
 
+import logging
+import warnings
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ticker import Formatter
 
+log = logging.getLogger(__name__)
+
 Array: TypeAlias = NDArray[Any]
 Values: TypeAlias = Tensor | Array
 """A tensor on any device, or an array."""
@@ -25,6 +30,14 @@ PURPLE, SKY, GREY, DARK = "#CC79A7", "#56B4E9", "#777777", "#333333"
 """Okabe and Ito's palette, which colour-blind people can tell apart. No figure relies on colour
 alone."""
 
+FONTS = (
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+)
+"""Fonts with the letters of Chinese, Japanese or Korean, of Linux, macOS and Windows."""
 
 DPI = 100
 """Pixels per inch: no figure is to be larger than a screen."""
@@ -43,15 +56,54 @@ class Images(Protocol):
 
 def new_figure(width: float, height: float) -> "Figure":
     """Returns an empty figure that needs no display; width and height are in inches."""
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
+    families = [*rcParams["font.family"], *_installed_fonts()]
+    rcParams["font.family"] = list(dict.fromkeys(families))
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def literal(text: str) -> str:
+    """Returns a text that Matplotlib draws as it is, and not as a formula between dollar signs."""
+    return text.replace("$", r"\$")
 
 
 def save_figure(figure: "Figure", path: Path, dpi: int = DPI) -> None:
     """Writes a figure to a PNG file, whole or not at all."""
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png")
+        draw_figure(figure, temporary, dpi)
+
+
+def draw_figure(figure: "Figure", file: Path | BinaryIO, dpi: int = DPI) -> None:
+    """Writes a figure as PNG; letters that are in no font are a warning of one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        figure.savefig(file, dpi=dpi, format="png")
+    for warning in caught:
+        if "missing from font" in str(warning.message):
+            _report_letters()
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+
+
+@cache
+def _installed_fonts() -> list[str]:
+    from matplotlib.font_manager import fontManager
+
+    names = set(fontManager.get_font_names())
+    return [name for name in FONTS if name in names]
+
+
+@cache
+def _report_letters() -> None:
+    log.warning(
+        "no font of this machine has all letters of the class names: figures have boxes in their "
+        "place (install one of %s)",
+        ", ".join(FONTS),
+    )
 
 
 def as_array(values: Values, dtype: type) -> Array:

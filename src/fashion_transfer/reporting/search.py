@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fashion_transfer.reporting.plotting import BLUE, DARK, GREY, VERMILION, new_figure
+from fashion_transfer.reporting.plotting import BLUE, DARK, GREY, VERMILION, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def slices_figure(
     for axes, (name, column) in zip(grid.flat, columns.items(), strict=False):
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in column)
         axes.scatter(
-            column if numbers else [str(value) for value in column],
+            column if numbers else [literal(str(value)) for value in column],
             values,
             c=range(len(values)),
             cmap="Blues",

@@ -123,7 +123,7 @@ def _command_of_all(runs: Sequence[Run]) -> str | None:
     numbers = {run.settings.get("seed") for run in runs} - {None}
     if record is None or len(numbers) < 2:
         return record.command if record else None
-    own = [o for o in record.overrides if _key(o) not in ("seed", *NOT_COMPARED)]
+    own = [o for o in shlex.split(record.command)[2:] if _key(o) not in ("seed", *NOT_COMPARED)]
     seeds = ",".join(sorted(map(str, numbers), key=lambda text: text.zfill(10)))
     return shlex.join(["python", "train.py", "-m", *own, f"seed={seeds}"])
 

@@ -5,6 +5,7 @@ from one that is under way: both are recorded as running, but only one of them h
 """
 
 import json
+import math
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 import yaml
 from filelock import Timeout
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -110,12 +112,26 @@ def new_record(folder: Path, cfg: DictConfig) -> RunRecord:
     return RunRecord(
         folder,
         overrides=overrides,
-        choices=dict(hydra.runtime.choices),
+        choices={**hydra.runtime.choices, **_lists_of_choices(overrides, cfg)},
         config=flatten(OmegaConf.to_container(cfg, resolve=True), folder),
-        command=shlex.join(["python", "train.py", *own]),
+        command=shlex.join(["python", "train.py", *options_of(hydra), *own]),
         commit=source_commit(),
         started=_now(),
     )
+
+
+def options_of(hydra: HydraConf) -> list[str]:
+    """Returns the arguments that say where the user's own configuration files are, if any do.
+
+    Args:
+        hydra: Hydra's own configuration of the run.
+    """
+    sources = hydra.runtime.config_sources
+    folders = [source.path for source in sources if source.provider == "command-line"]
+    own = OmegaConf.to_container(hydra.overrides, resolve=False)
+    assert isinstance(own, dict)
+    paths = [o for o in own["hydra"] if o.startswith("hydra.searchpath=")]
+    return ["--config-dir", *folders, *paths] if folders else paths
 
 
 @contextmanager
@@ -178,7 +194,7 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Returns the metrics of a run; none if it has not finished.
+    """Returns the metrics of a run, nan for null; none if it has not finished.
 
     Raises:
         FashionTransferError: they cannot be read.
@@ -190,7 +206,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         raise FashionTransferError(f"{file} cannot be read: {error}") from error
     if not isinstance(metrics, dict):
         raise FashionTransferError(f"{file} cannot be read: it holds no object")
-    return metrics
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 def flatten(node: Any, folder: Path | None = None, prefix: str = "") -> dict[str, Any]:
@@ -236,6 +252,16 @@ def source_commit() -> str | None:
     except OSError:
         return None
     return commit.stdout.strip() + ("+changes" if changed else "")
+
+
+def _lists_of_choices(overrides: list[str], cfg: DictConfig) -> dict[str, str]:
+    """Returns groups that have several files, as in `debug=[tiny,profiler]`: Hydra tells of none.
+
+    A key of the configuration that is a list is no group.
+    """
+    pairs = (override.lstrip("+").partition("=") for override in overrides)
+    lists = {key: value for key, _, value in pairs if value.startswith("[")}
+    return {key: value for key, value in lists.items() if "." not in key and key not in cfg}
 
 
 def _read_hydra(folder: Path) -> RunRecord:

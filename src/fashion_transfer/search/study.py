@@ -104,7 +104,9 @@ class SearchStudy:
         """
         with self.lock:
             trial = next((t for t in self.running() if self._is_abandoned(t)), None)
-            if trial is None and len(self.trials()) >= trials:
+            # What another program has put into the queue is the next to be asked for.
+            begun = [t for t in self.trials() if t.state != TrialState.WAITING]
+            if trial is None and len(begun) >= trials:
                 return None
             claimed = (
                 self.study.ask() if trial is None else Trial(self.study, self._id(trial.number))

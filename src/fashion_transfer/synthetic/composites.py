@@ -56,6 +56,7 @@ def compose(
     numbers: Sequence[int] | np.ndarray,
     seed: int = 0,
     control: bool = False,
+    rows: np.ndarray | None = None,
 ) -> Composites:
     """Composes images of several items.
 
@@ -71,6 +72,7 @@ def compose(
         control: give the control of each composite instead: one of its items, drawn at random
             from `Layout.control_cells`, alone and whole, pixel for pixel where and as it lies in
             the composite.
+        rows: (M,), numbers that errors name the images by; None: their positions.
 
     Raises:
         ArgumentError: an unknown layout, a wrong type or shape, or a negative number.
@@ -91,8 +93,10 @@ def compose(
         layers = place(images[chosen], plan, draws)
         dark = chosen[visible_fractions(layers[:, :, 0]) < MIN_VISIBLE]
         if len(dark):
+            number = dark[0] if rows is None else rows[dark[0]]
             raise FashionTransferError(
-                f"image {dark[0]} is too dark to be visible in a composite: leave it out"
+                f"image {number}, counted from 0, with the label {labels[dark[0]]} is too dark to "
+                "be visible in a composite: use another, or no synthetic ones"
             )
         if control:
             at = np.arange(len(chosen))[:, None]

@@ -27,12 +27,14 @@ class CompositeImages:
         labels: int64, (M,), class labels.
         layouts: names in `LAYOUTS`, which alternate in blocks of `BLOCK` rows.
         control: give the controls instead of the composites.
+        rows: (M,), numbers that errors name the images by; None: their positions.
     """
 
     images: np.ndarray
     labels: np.ndarray
     layouts: tuple[str, ...]
     control: bool = False
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return MAX_ROWS
@@ -46,8 +48,10 @@ class CompositeImages:
         rows = _checked(rows)
         images: dict[int, np.ndarray] = {}
         for layout, places, numbers in self._by_layout(rows):
-            pixels = compose(self.images, self.labels, layout, numbers, control=self.control).pixels
-            images |= zip(places.tolist(), pixels[:, None], strict=True)
+            composed = compose(
+                self.images, self.labels, layout, numbers, control=self.control, rows=self.rows
+            )
+            images |= zip(places.tolist(), composed.pixels[:, None], strict=True)
         return [images[place] for place in range(len(rows))]
 
     def control_labels(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:

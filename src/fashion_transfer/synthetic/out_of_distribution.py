@@ -60,15 +60,15 @@ def ood_images(
     - textures: grey square crops of two photos (scikit-learn's `load_sample_images`), with detail
       in every quarter.
     - shuffled_patches: images cut into 4 x 4 patches, in random order. No image repeats before all
-      have occurred.
+      have occurred. Up to three pixels at the right and lower edges are cut off.
 
     Args:
         name: one of `OUT_OF_DISTRIBUTION`.
         numbers: (N,), numbers of the images, from 0; an integer N stands for the first N. An image
             does not depend on the other numbers.
         seed: of all draws, from 0.
-        images: for `shuffled_patches` only: uint8, (M, h, h), h a multiple of 4, items on black.
-            The result is as large: (N, h, h).
+        images: for `shuffled_patches` only: uint8, (M, h, h), h at least 4, items on black. The
+            result is as large, in multiples of 4.
 
     Raises:
         ArgumentError: an unknown name, a negative number, count or seed, or unsuitable images.
@@ -92,12 +92,12 @@ def _checked_side(images: Source) -> int:
     if images is None:
         raise ArgumentError("images", "must be given for shuffled_patches, got None")
     square = images.ndim == 3 and len(images) and images.shape[1] == images.shape[2]
-    if images.dtype != np.uint8 or not square or images.shape[1] % GRID:
+    if images.dtype != np.uint8 or not square or images.shape[1] < GRID:
         got = f"{images.dtype} of shape {images.shape}"
         raise ArgumentError(
-            "images", f"must be uint8 of shape (M, h, h), h a multiple of {GRID}, got {got}"
+            "images", f"must be uint8 of shape (M, h, h), h at least {GRID}, got {got}"
         )
-    return int(images.shape[1])
+    return int(images.shape[1] // GRID * GRID)
 
 
 def _generator(name: str, seed: int, number: int, stream: int = 0) -> np.random.Generator:
@@ -183,6 +183,7 @@ def _shuffled(draw: np.random.Generator, seed: int, number: int, images: Source)
     assert images is not None
     item = images[_order("shuffled_patches", seed, len(images))[number % len(images)]]
     size = len(item) // GRID
+    item = item[: size * GRID, : size * GRID]
     patches = item.reshape(GRID, size, GRID, size).swapaxes(1, 2).reshape(-1, size, size)
     patches = draw.permutation(patches).reshape(GRID, GRID, size, size)
     shuffled: np.ndarray = patches.swapaxes(1, 2).reshape(item.shape)

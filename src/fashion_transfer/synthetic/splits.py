@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fashion_transfer.data.alignment import FOREGROUND
 from fashion_transfer.data.batch import Split
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.synthetic import composites, out_of_distribution
@@ -30,7 +31,7 @@ def composite_split(
 ) -> Split:
     """Returns composites of some images of a split, or their controls, as a split.
 
-    A larger count, or another label, changes no image.
+    A larger count, or another label, changes no image. Blank images show no item, and are left out.
 
     Args:
         split: the source: grey, square images of one size, one item on black each.
@@ -51,11 +52,15 @@ def composite_split(
         raise ArgumentError("layouts", "must name at least one layout, got none")
     chosen = np.asarray(split.rows if rows is None else rows, np.int64)
     labels = _labels_of(split, chosen)
-    for index, layout in enumerate(layouts):
+    for layout in layouts:
         check_layout(layout)
-        if index * BLOCK < count:  # else the split has no image of it
-            check_labels(labels, layout)
-    images = CompositeImages(_grey_images(split, chosen), labels, tuple(layouts), control)
+    items = _grey_images(split, chosen)
+    visible = items.max(axis=(1, 2)) > FOREGROUND
+    if not visible.all():
+        chosen, labels, items = chosen[visible], labels[visible], items[visible]
+    for layout in layouts[: -(-count // BLOCK)]:  # the split has no image of the others
+        check_labels(labels, layout)
+    images = CompositeImages(items, labels, tuple(layouts), control, chosen)
     name = "controls" if control else "composites"
     numbers = np.arange(count)
     multi_item = np.full(count, multi_item_label, np.int64)

@@ -18,6 +18,7 @@ from fashion_transfer.commands.schema.configs import CONFIGS
 from fashion_transfer.commands.schema.rules import (
     check_targets_of_groups,
     check_training,
+    check_working_folder,
     remarks,
 )
 from fashion_transfer.errors import FashionTransferError
@@ -70,6 +71,7 @@ def check_values(cfg: DictConfig, command: str = "train") -> dict[str, Any]:
     if HydraConfig.initialized():
         hydra = HydraConfig.get()
         choices, overrides = dict(hydra.runtime.choices), list(hydra.overrides.task)
+        check_working_folder(hydra)
     check_targets_of_groups(config, choices, overrides)
     if command == "evaluate" and config["data"].get("image_size") == FROM_CHECKPOINT:
         del config["data"]["image_size"]  # any other size is no training's

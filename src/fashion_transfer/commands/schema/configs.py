@@ -27,6 +27,10 @@ from fashion_transfer.commands.schema.types import (
     Whole,
 )
 
+Duration = Annotated[str, Field(pattern=r"^\d+:\d\d:\d\d:\d\d$"), "text as 00:01:30:00, D:HH:MM:SS"]
+SomeBatches = Annotated[float, Field(gt=0, le=1)] | Positive
+Metric = Literal["val/loss", "val/accuracy", "val/macro_accuracy"]
+Watched = Literal["val/loss", "val/accuracy", "val/macro_accuracy", "train/loss", "train/accuracy"]
 Batches = Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0)] | None
 
 
@@ -68,6 +72,7 @@ class Trainer(Target):
     max_epochs: Positive | Literal[-1]
     min_epochs: Positive | None = OPTIONAL
     max_steps: Positive | Literal[-1] = OPTIONAL
+    max_time: Duration | dict[str, Number] | None = OPTIONAL
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: Annotated[Positive | list[int] | str, "a whole number from 1, a list of them, or auto"]
     num_nodes: Positive = OPTIONAL
@@ -76,7 +81,8 @@ class Trainer(Target):
     benchmark: bool | None = OPTIONAL
     num_sanity_val_steps: Annotated[int, Field(ge=-1)]
     check_val_every_n_epoch: Positive
-    limit_train_batches: Batches = OPTIONAL
+    val_check_interval: SomeBatches | Duration = OPTIONAL
+    limit_train_batches: SomeBatches | None = OPTIONAL
     limit_val_batches: Batches
     limit_test_batches: Batches = OPTIONAL
     overfit_batches: Batches = OPTIONAL
@@ -100,6 +106,7 @@ class EarlyStopping(Callback):
     """Ends training when a metric no longer gets better."""
 
     names = ("lightning.pytorch.callbacks.EarlyStopping",)
+    monitor: Watched | None
     patience: Whole
     min_delta: Number = OPTIONAL
     mode: Mode
@@ -132,7 +139,7 @@ class TensorBoard(Logger):
 class Monitor(Node):
     """`monitor`."""
 
-    metric: Literal["val/loss", "val/accuracy", "val/macro_accuracy"] | None
+    metric: Metric | None
     mode: Mode
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hydra.conf import HydraConf
+
 from fashion_transfer.errors import FashionTransferError
 
 Config = Mapping[str, Any]
@@ -25,6 +27,8 @@ TARGETS = {
 LBFGS = TARGETS["model/optimizer"]["lbfgs"]
 ENDING = ("OneCycleLR", "CosineAnnealingLR")
 """Schedules that need to know where training ends."""
+
+AVERAGING = ("EMAWeightAveraging", "StochasticWeightAveraging", "WeightAveraging")
 
 ELSEWHERE = {
     "callbacks": "add it to the node callbacks",
@@ -63,6 +67,22 @@ def check_targets_of_groups(
         )
 
 
+def check_working_folder(hydra: HydraConf) -> None:
+    """Checks that relative paths mean what they do in the terminal.
+
+    Args:
+        hydra: Hydra's own configuration.
+
+    Raises:
+        FashionTransferError: Hydra has changed to the run folder.
+    """
+    if hydra.job.chdir:
+        raise FashionTransferError(
+            "hydra.job.chdir must be false, got true: paths are relative to the folder that a "
+            "command is started in, and ${hydra:runtime.output_dir} is the run folder"
+        )
+
+
 def check_training(config: Config) -> None:
     """Checks the values of a training run against each other.
 
@@ -76,6 +96,8 @@ def check_training(config: Config) -> None:
     _check_monitor(config["monitor"])
     _check_lbfgs(config["model"])
     _check_validation(config)
+    _check_averaging(config.get("callbacks") or {})
+    _check_twins(config.get("callbacks") or {})
 
 
 def remarks(config: Config) -> list[str]:
@@ -99,9 +121,9 @@ def _check_trainer(config: Config) -> None:
     for name, instead in ELSEWHERE.items():
         if name in trainer:
             raise FashionTransferError(f"trainer.{name} is read by nothing: {instead}")
-    limits = [trainer.get("max_steps", -1), trainer.get("max_time")]
     schedule = _name(config["model"].get("scheduler"))
-    if trainer["max_epochs"] == -1 and limits == [-1, None] and schedule in ENDING:
+    endless = trainer["max_epochs"] == -1 and trainer.get("max_steps", -1) == -1
+    if endless and schedule in ENDING:
         raise FashionTransferError(
             "trainer.max_epochs=-1 has no end, and model.scheduler needs to know where training "
             "ends: give trainer.max_epochs=N, or model/scheduler=none"
@@ -164,6 +186,33 @@ def _check_validation(config: Config) -> None:
                     f"{key} watches the metric of the validation, and there is none with {reason}: "
                     f"leave that out, or give {instead}"
                 )
+
+
+def _check_averaging(callbacks: Config) -> None:
+    for name, callback in callbacks.items():
+        if _name(callback) in AVERAGING:
+            raise FashionTransferError(
+                f"callbacks.{name} averages weights, and best.ckpt holds those that were trained: "
+                f"no metric would be of what is saved. Give callbacks.{name}=null"
+            )
+
+
+def _check_twins(callbacks: Config) -> None:
+    """Checks that no two callbacks have one name in a checkpoint, which Lightning refuses."""
+    options = ("monitor", "mode", "every_n_train_steps", "every_n_epochs", "train_time_interval")
+    names: dict[str, str] = {}
+    for name, callback in callbacks.items():
+        if _name(callback) != "ModelCheckpoint":
+            continue
+        values = {"mode": "min"} | dict(callback)
+        if name == "best" and values.get("monitor") is None:
+            values["mode"] = "min"  # as training sets it: not that of `last`
+        state = str([values.get(option) for option in options])
+        if names.setdefault(state, name) != name:
+            raise FashionTransferError(
+                f"callbacks.{name} has monitor, mode and interval of callbacks.{names[state]}: "
+                f"give another one, or callbacks.{names[state]}.save_top_k=3 for more checkpoints"
+            )
 
 
 def _at(config: Config, key: str) -> Any:

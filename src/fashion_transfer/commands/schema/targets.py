@@ -55,8 +55,8 @@ def check_head(head: Config) -> None:
     _check_arguments("model.head", options, f"the head {name}", names, is_open)
 
 
-def check_optimization(model: Config) -> None:
-    """Builds the optimizer and the schedule of a parameter of no use, which checks their values.
+def check_optimization(model: Config) -> tuple[Any, Any]:
+    """Returns the optimizer and the schedule, or None, of a parameter of no use: they can be built.
 
     Raises:
         FashionTransferError: one of them cannot be built.
@@ -69,10 +69,11 @@ def check_optimization(model: Config) -> None:
         optimizer = build_optimizer(
             instantiate(dict(model["optimizer"]), _convert_="all"), nn.LayerNorm(1)
         )
-        if model.get("scheduler"):
-            make = instantiate(dict(model["scheduler"]), _convert_="all")
-            trainer: Any = SimpleNamespace(estimated_stepping_batches=1000)
-            build_schedule(make, optimizer, trainer)
+        if not model.get("scheduler"):
+            return optimizer, None
+        make = instantiate(dict(model["scheduler"]), _convert_="all")
+        trainer: Any = SimpleNamespace(estimated_stepping_batches=1000)
+        return optimizer, build_schedule(make, optimizer, trainer)
     except ArgumentError as error:
         raise ArgumentError(f"model.{error.name}", error.message) from error
 
