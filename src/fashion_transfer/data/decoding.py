@@ -217,8 +217,8 @@ def _unidentified(path: str | Path) -> str:
 @contextmanager
 def _without_pillows_limits() -> Iterator[None]:
     # Pillow warns of 89 megapixels and refuses twice that, which are photos; `MAX_PIXELS` is lower
-    # than memory allows. It also refuses a PNG file with a megabyte of text, such as the settings of
-    # a program that painted it. Its limits are of the whole process, hence the count of readers.
+    # than memory allows. It also refuses a PNG file with a megabyte of text, such as the settings
+    # of a program that painted it. Its limits are of the whole process, hence the count of readers.
     global _reading, _pillows_limits
     with _lock:
         if _reading == 0:

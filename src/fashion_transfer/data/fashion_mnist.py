@@ -127,8 +127,8 @@ def _check_others(folder: Path, pair: IdxPair, train: bool) -> None:
     height, width = pair.images.shape[1:]
     if height != width:
         raise FashionTransferError(
-            f"{folder}: the {name} images are {height} pixels high and {width} wide, expected square "
-            "ones: pad them with black"
+            f"{folder}: the {name} images are {height} pixels high and {width} wide, expected "
+            "square ones: pad them with black"
         )
     blank = np.flatnonzero(pair.images.max(axis=(1, 2), initial=0) <= FOREGROUND)
     if len(blank):
