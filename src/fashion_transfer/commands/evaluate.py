@@ -1,6 +1,7 @@
 """Evaluates a checkpoint: test metrics, and what its warnings are worth on other images."""
 
 import logging
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ def _mnist(cfg: DictConfig) -> Split | None:
     if cfg.mnist and cfg.images_per_set and digits is None:
         log.info(
             "without MNIST, which is not in %s: `python -m fashion_transfer.data.mnist %s` gets it",
-            *(cfg.mnist, cfg.mnist),
+            *(cfg.mnist, shlex.quote(str(cfg.mnist))),
         )
     return digits
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock
 
+from fashion_transfer.paths import user_path
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import download
 
@@ -53,7 +54,7 @@ def find_files(directory: Path | str, download: bool = True) -> Path:
     Raises:
         FashionTransferError: the files are not there and could not be downloaded.
     """
-    directory = Path(directory)
+    directory = user_path(directory)
     for candidate in (directory, SYSTEM_DIR):
         if all(locate(candidate, name) for name in MD5):
             return candidate
@@ -78,7 +79,7 @@ def load_pair(directory: Path | str, train: bool, check_md5: bool = True) -> Idx
     Raises:
         FashionTransferError: a file is damaged, truncated, or not the official one.
     """
-    directory = Path(directory)
+    directory = user_path(directory)
     prefix = "train" if train else "t10k"
     (images, md5), (labels, _) = (
         read_idx(_existing(directory, name), dimensions, MD5[name] if check_md5 else None)

@@ -4,6 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from fashion_transfer.paths import user_path
 from fashion_transfer.data.batch import Split
 from fashion_transfer.data.datamodule import ClassificationDataModule, SplitName
 from fashion_transfer.data.folder_listing import Listing, list_photos
@@ -41,7 +42,7 @@ class ImageFolderDataModule(ClassificationDataModule):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.dir = Path(str(dir)).expanduser()  # a folder 2024 is a number on the command line
+        self.dir = user_path(str(dir))  # a folder 2024 is a number on the command line
         self.images_per_class = images_per_class
         self.strict = strict
         self.cache = cache

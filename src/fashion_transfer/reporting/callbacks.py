@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lightning as L
@@ -15,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from fashion_transfer.files import atomic_path
+from fashion_transfer.paths import user_path
 from fashion_transfer.reporting.class_figures import class_bars, confusion_matrix
 from fashion_transfer.reporting.figures import reliability_diagram
 from fashion_transfer.reporting.image_sheets import mistakes_sheet, views_sheet
@@ -59,7 +59,7 @@ class Figures(Callback):
     """
 
     def __init__(self, folder: str | None = None) -> None:
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else user_path(folder)
         self._latest: Outcome | None = None
         self._best: Outcome | None = None
         self._best_score: float | None = None
