@@ -17,12 +17,14 @@ from omegaconf import DictConfig
 
 from fashion_transfer.commands.errors import explain
 from fashion_transfer.commands.launch import external_arguments
+from fashion_transfer.terminal import output, print_anything
 
 log = logging.getLogger(__name__)
 
 _failures: list[Exception] = []
 
 
+@output()
 def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | None = None) -> None:
     """Runs a Hydra main: a user's mistake is one line on stderr and exit status 1.
 
@@ -45,8 +47,6 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
         main()
         if _failures:
             raise _failures.pop()
-    except BrokenPipeError:  # the reader, as in `--cfg job | head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as interrupt:
         print(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
         sys.exit(130)
@@ -73,6 +73,7 @@ def job(
         cfg: the configuration.
         check: of the configuration.
     """
+    print_anything()  # this process may be another one than that of `run`
     quieten()
     try:
         if check is not None:

@@ -31,6 +31,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import quoted
+from fashion_transfer.terminal import UNREAD
 
 RANK = "FASHION_TRANSFER_RANK"
 """Variable with the number of a process that this module has started."""
@@ -61,7 +63,7 @@ def external_arguments() -> list[str]:
         return []
     folder = tempfile.mkdtemp(prefix="fashion-transfer-rank-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
+    return [f"hydra.run.dir={quoted(folder)}", "hydra.output_subdir=null"]
 
 
 def ddp(backend: str | None = None, hours: float = 12) -> Any:
@@ -275,6 +277,8 @@ def _report(folder: Path, statuses: Sequence[int | None]) -> None:
     """
     if not any(statuses):
         return
+    if UNREAD in statuses:
+        raise SystemExit(UNREAD)
     outcomes = {rank: _outcome(folder, rank) for rank in range(len(statuses))}
     noted = sorted((o["traceback"], o["time"], rank) for rank, o in outcomes.items() if o)
     ended = [(rank, s) for rank, s in enumerate(statuses) if s and not outcomes[rank]]
