@@ -168,7 +168,8 @@ def test_a_comma_is_part_of_a_path_in_one_run_and_of_an_existing_file():
     assert value_of(key, f"{key}=a.pth,b.pth") == "a.pth,b.pth"
     touch("a.pth,b.pth")
     assert values_of(key, quote_paths(["-m", f"{key}=a.pth,b.pth"])) == ["a.pth,b.pth"]
-    assert value_of("hydra.sweep.dir", "-m", "hydra.sweep.dir=a,b") == "a,b"
+    for key in ("hydra.sweep.dir", "paths.logs"):  # of all runs
+        assert value_of(key, "-m", f"{key}=a,b") == "a,b"
 
 
 def test_input_is_a_list_of_paths_in_brackets(folder):

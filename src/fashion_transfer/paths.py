@@ -82,7 +82,7 @@ def _quote_argument(argument: str, sweep: bool) -> str:
             return f"{key}=[{','.join(map(_quote_value, _entries(value[1:-1])))}]"
         if sweep and _FUNCTION.fullmatch(value):
             return argument
-        if sweep and not key.startswith("hydra."):  # which no sweep varies
+        if sweep and not key.lstrip("+").startswith(("hydra.", "paths.")):  # one for all its runs
             return f"{key}={','.join(map(_quote_value, _entries(value)))}"
     return f"{key}={_quote_value(value)}"
 

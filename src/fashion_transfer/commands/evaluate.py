@@ -61,6 +61,7 @@ def evaluate(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     start = time.perf_counter()
     _check(cfg)
+    str(folder).encode()  # as TensorBoard will, after all is computed: raises for any other bytes
     device = choose_device(cfg.device)
     path = checkpoint_path(cfg)
     classifier = load(cfg, path)
