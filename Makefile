@@ -16,6 +16,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 PY := "$(VENV)/bin/python"
+# As it was typed: in the environment, neither make nor the shell reads blanks, quotes or a $ in it.
+export GIVEN_WEIGHTS := $(value WEIGHTS)
+unexport WEIGHTS
+WEIGHTS_OPTION := $${GIVEN_WEIGHTS:+--weights="$$GIVEN_WEIGHTS"}
 INSTALLED := $(VENV)/.installed
 
 .PHONY: help
@@ -84,9 +88,8 @@ CHOSEN := $(filter ckpt_path=% debug=% experiment=% +experiment=% model=% model/
 
 .PHONY: train
 train: $(INSTALLED) data ## Train: with WEIGHTS, else with torchvision's ResNet50, else offline
-	@if [ -n "$(WEIGHTS)" ]; then
-	    [ -f "$(WEIGHTS)" ] || { echo "make train: WEIGHTS=$(WEIGHTS) is not a file" >&2; exit 1; }
-	    set -- "model.backbone.weights='$(WEIGHTS)'"
+	@if [ -n "$$GIVEN_WEIGHTS" ]; then
+	    set -- "model.backbone.weights=$$GIVEN_WEIGHTS"
 	elif $(if $(CHOSEN),true,$(PY) -m fashion_transfer.features IMAGENET1K_V1); then
 	    set --
 	else
@@ -150,7 +153,7 @@ app: $(INSTALLED) ## Predict pictures on a page in the browser: ARGS="ckpt_path=
 
 .PHONY: search
 search: $(INSTALLED) data ## Search for better values: ARGS="experiment=fast trials=50"; again: it goes on
-	@$(PY) search.py $(if $(WEIGHTS),"model.backbone.weights='$(WEIGHTS)'") $(ARGS)
+	@$(PY) search.py $${GIVEN_WEIGHTS:+"model.backbone.weights=$$GIVEN_WEIGHTS"} $(ARGS)
 
 .PHONY: leaderboard
 leaderboard: $(INSTALLED) ## Compare the runs under logs/: ARGS="--sort test/accuracy --output runs.html"
@@ -168,7 +171,7 @@ cache: $(INSTALLED) ## List the cached features; ARGS="--remove KEY", "--older-t
 .PHONY: bench
 bench: $(INSTALLED) data ## Measure what runs cost, beside the plain way (half an hour on 2 cores)
 	$(PY) -m pip install -q $(PIP_ARGS) -e ".[bench]"
-	$(PY) -m fashion_transfer.benchmarks.bench $(if $(WEIGHTS),--weights "$(WEIGHTS)") \
+	$(PY) -m fashion_transfer.benchmarks.bench $(WEIGHTS_OPTION) \
 	    $(if $(BASE),--base "$(BASE)") $(ARGS)
 
 # Writes results/ and the README's tables. Finished runs are not repeated.
@@ -176,34 +179,34 @@ bench: $(INSTALLED) data ## Measure what runs cost, beside the plain way (half a
 results: $(INSTALLED) data offline-weights ## Run the frozen rows of the table of results
 	$(PY) -m pip install -q $(PIP_ARGS) -e ".[results]"
 	$(PY) -m fashion_transfer.benchmarks.results --readme README.md \
-	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	    $(WEIGHTS_OPTION) $(ARGS)
 
 results-all: $(INSTALLED) data offline-weights ## The slow rows, too: hours on 2 cores
 	$(PY) -m pip install -q $(PIP_ARGS) -e ".[results]"
 	$(PY) -m fashion_transfer.benchmarks.results --slow --readme README.md \
-	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	    $(WEIGHTS_OPTION) $(ARGS)
 
 .PHONY: photos
 photos: $(INSTALLED) ## Measure data=clothing, cross-fitted on its validation photos
 	$(PY) -m fashion_transfer.benchmarks.cross_fit \
-	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	    $(WEIGHTS_OPTION) $(ARGS)
 
 # The notebook is stored with its outputs; WEIGHTS is used for them and not stored.
 .PHONY: notebook
 notebook: $(INSTALLED) data ## Run the notebook from top to bottom, and store its outputs
-	$(PY) -m fashion_transfer.benchmarks.notebook $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	$(PY) -m fashion_transfer.benchmarks.notebook $(WEIGHTS_OPTION) $(ARGS)
 
 .PHONY: uploads
 uploads: $(INSTALLED) data ## Measure the default on phone photos, product pictures and pairs of these
 	$(PY) -m fashion_transfer.benchmarks.uploads --page docs/predict.md \
-	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	    $(WEIGHTS_OPTION) $(ARGS)
 
 # HEAD is the working tree unless it is named, too.
 .PHONY: compare
 compare: $(INSTALLED) data offline-weights ## Compare the numbers of two revisions: BASE=v0.1.0
 	@[ -n "$(BASE)" ] || { echo "make compare: name a revision, as BASE=v0.1.0" >&2; exit 1; }
 	$(PY) -m fashion_transfer.benchmarks.compare --base "$(BASE)" \
-	    $(if $(HEAD),--head "$(HEAD)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	    $(if $(HEAD),--head "$(HEAD)") $(WEIGHTS_OPTION) $(ARGS)
 
 .PHONY: targets
 targets: $(INSTALLED) ## Print what the issues ask for, beside what was measured

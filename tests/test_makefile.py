@@ -34,11 +34,12 @@ def make(tmp_path):
             case "$2" in
                 fashion_transfer.data) [ "$(ls data/*.gz 2>/dev/null | wc -l)" = 4 ];;
                 fashion_transfer.features) exit 1;;
-                fashion_transfer.data.cutout_net) echo "asked for: $*";;
+                fashion_transfer.data.cutout_net | fashion_transfer.benchmarks.*)
+                    echo "asked for: $*";;
                 pip_audit) echo "looked up: $*"; exit 1;;
             esac
             case "$*" in *pypi.org*) [ -e pypi.org ];; esac
-            [ "$1" != train.py ] || echo "trained: $*"
+            case "$1" in train.py | search.py) echo "trained: $*";; esac
         """,
         "bin/apt-get": 'case "$*" in *download*) touch package.deb;; esac',
         "bin/dpkg-deb": f"""
@@ -112,6 +113,21 @@ def test_without_weights_it_trains_the_offline_experiment_and_says_so(make, data
     trained = " ".join(["trained: train.py experiment=offline", *filter(None, [other])])
     assert ended.stdout.splitlines()[-1] == trained, ended.stderr
     assert "not on this machine" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.pth", "it's.pth", 'so "called".pth', "~/w.pth", "$x`y`.pth", "$(x)", "a\\", "#1"]
+)
+def test_weights_are_handed_on_as_they_were_typed(make, data, name):
+    override = f"model.backbone.weights={name}"
+    for target, expected in (
+        ("train", f"trained: train.py {override} seed=1"),
+        ("search", f"trained: search.py {override} seed=1"),
+        ("photos", f"asked for: -m fashion_transfer.benchmarks.cross_fit --weights={name} seed=1"),
+    ):
+        ended = make(target, f"WEIGHTS={name}", "ARGS=seed=1")
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.splitlines()[-1] == expected
 
 
 def test_the_index_of_packages_is_handed_on_to_what_gets_the_cutout_net(make):

@@ -13,6 +13,10 @@ from typing import Any
 from urllib.error import HTTPError
 
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import user_path
+
+ANY_BYTES = "surrogateescape"
+"""How a file name that is no UTF-8 is written: as the bytes that it has."""
 
 TIMEOUT = 12.0
 """Seconds to wait for a download site that does not answer."""
@@ -22,7 +26,7 @@ def default_cache_dir() -> Path:
     """Returns `$FASHION_TRANSFER_CACHE`, else `fashion-transfer` in the user's cache folder."""
     given = os.environ.get("FASHION_TRANSFER_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given) if given else Path(base) / "fashion-transfer"
+    return user_path(given) if given else user_path(base) / "fashion-transfer"
 
 
 @contextmanager
@@ -47,7 +51,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=ANY_BYTES)
 
 
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -60,8 +64,7 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
     """
     with (
         atomic_path(path) as temporary,
-        # A file name can be any bytes; they are written as they are.
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        temporary.open("w", newline="", encoding="utf-8", errors=ANY_BYTES) as file,
     ):
         writer = csv.writer(file)
         writer.writerow(header)

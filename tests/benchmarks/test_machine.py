@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -54,11 +53,3 @@ def test_failing_command_is_an_error_with_its_last_line(tmp_path):
     code = "import sys; print('first'); sys.exit('error: the reason')"
     with pytest.raises(FashionTransferError, match="failed: error: the reason"):
         machine.execute([sys.executable, "-c", code], tmp_path / "output.txt")
-
-
-def test_quoted_path_survives_hydras_grammar():
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    path = Path("a folder") / "x (1).pth"
-    [override] = OverridesParser.create().parse_overrides([f"key={machine.quoted(path)}"])
-    assert override.value() == str(path)

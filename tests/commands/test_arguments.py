@@ -1,5 +1,6 @@
 import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from fashion_transfer.commands.arguments import (
-    PATH_KEYS,
     RENAMED,
     RENAMED_WITHOUT_TRAINER,
     check_renamed,
     evaluate_arguments,
     options_first,
-    quote_paths,
     resume_arguments,
     resume_command,
     split_arguments,
@@ -96,86 +95,7 @@ def test_train_arguments_reject_a_run_that_was_started_with_a_renamed_key(stoppe
         train_arguments(["ckpt_path=last"])
 
 
-# ---- quote_paths
-
-NAMES = (
-    *(
-        "IMG (1).jpg",
-        "a,b.jpg",
-        "Müller.jpg",
-        "it's.jpg",
-        'so "called"',
-        "x=1.jpg",
-        "[a]",
-        "[1].jpg",
-    ),
-    *(
-        "{x}",
-        "a:b",
-        "$x",
-        "a#b",
-        " lead",
-        "end\\",
-        "back\\'slash",
-        "2024",
-        "1e5",
-        "true",
-        "NULL",
-        "'a'",
-    ),
-)
-
-
-@pytest.mark.parametrize("key", sorted(PATH_KEYS))
-def test_quote_paths_of_every_path_key(key):
-    name = "IMG (1), it's Müller's.jpg"
-    for prefix in ("", "+", "++"):
-        assert value_of(key, quote_paths([f"{prefix}{key}={name}"])) == name
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_quote_paths_of_any_existing_file(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    try:
-        Path(name).touch()
-    except OSError:
-        pytest.skip("no file name here")
-    for argument in (name, f"./{name}", str(tmp_path / name)):
-        assert value_of("ckpt_path", quote_paths([f"ckpt_path={argument}"])) == argument
-
-
-@pytest.mark.parametrize(
-    "argument",
-    [
-        *("ckpt_path=null", "reference=", "data.dir=???", "ckpt_path=last"),
-        *("ckpt_path=logs/train/runs/2030/best.ckpt", "data.dir=../data", "paths.logs=./logs"),
-        *("ckpt_path='IMG (1).ckpt'", 'ckpt_path="a,b.ckpt"', "input=[a.jpg,b.jpg]"),
-        *("model.backbone.weights=IMAGENET1K_V1", "seed=1,2", "~reference", "+x=a b", "-m"),
-    ],
-)
-def test_quote_paths_leaves_other_arguments_as_they_are(tmp_path, monkeypatch, argument):
-    monkeypatch.chdir(tmp_path)
-    assert quote_paths([argument]) == [argument]
-
-
-def test_quote_paths_leaves_a_sweep_over_paths(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    sweep = "model.backbone.weights=a.pth,b.pth"
-    assert quote_paths(["-m", sweep]) == ["-m", sweep]
-    assert train_arguments(["hydra.mode=MULTIRUN", sweep]) == ["--multirun", sweep]
-    assert value_of("model.backbone.weights", quote_paths([sweep])) == "a.pth,b.pth"
-
-
-def test_quote_paths_expands_the_users_folder(tmp_path, monkeypatch):
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(tmp_path))
-    quoted = quote_paths(["data.dir=~/my data, 2", "paths.logs=~"])
-    assert value_of("data.dir", quoted) == f"{tmp_path}/my data, 2"
-    assert value_of("paths.logs", quoted) == str(tmp_path)
-
-
-def test_quote_paths_keeps_an_interpolation(tmp_path):
-    assert quote_paths(["paths.logs=${oc.env:HOME}/x (1)"]) == ["paths.logs='${oc.env:HOME}/x (1)'"]
+# ---- paths
 
 
 def test_arguments_of_every_command_are_quoted(tmp_path, monkeypatch):
@@ -332,6 +252,36 @@ def test_resume_command_continues_this_run_and_no_other(stopped):
     resumed = train_arguments(shlex.split(command)[2:])
     assert value_of("hydra.run.dir", resumed) == str(folder)
     assert value_of("seed", resumed) == "3"
+
+
+@pytest.mark.parametrize(
+    "logs", ["it's (1)", "a b", "x=1,2", "{a}", "[b]", "caf\udce9", "two\nlines", "~x", "$x", "é#"]
+)
+def test_resume_command_continues_the_run_when_it_is_pasted_into_a_shell(stopped, logs):
+    given = train_arguments([f"paths.logs={logs}", "data.dir=~/my photos"])
+    folder = stopped("runs/a", *given, logs=logs)
+    stopped("runs/b")
+    command = resume_command(OmegaConf.create({"run": {"dir": str(folder)}}))
+    shell = subprocess.run(
+        ["sh", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True
+    )
+    pasted = [os.fsdecode(argument) for argument in shell.stdout.split(b"\0")[:-1]]
+    resumed = train_arguments(pasted[2:])
+    assert value_of("hydra.run.dir", resumed) == str(folder)
+    assert value_of("paths.logs", resumed) == logs
+    assert value_of("data.dir", resumed) == os.path.expanduser("~/my photos")
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["paths.logs=${oc.env:LOGS}/x", "+paths.logs=elsewhere/x", "++paths.logs='elsewhere/x'"],
+)
+def test_resume_arguments_look_in_paths_logs_however_it_is_written(stopped, monkeypatch, given):
+    monkeypatch.setenv("LOGS", "elsewhere")
+    folder = stopped("runs/a", logs="elsewhere/x")
+    for last in ("ckpt_path=last", "++ckpt_path=last", "ckpt_path='last'"):
+        resumed = train_arguments([given, last])
+        assert value_of("hydra.run.dir", resumed) == str(folder)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from fashion_transfer.data import (
     ConcatDataset,
     ImageDataset,
     Split,
+    datasets,
     get_preparation,
     input_images,
     render,
@@ -124,6 +125,23 @@ def test_input_images_of_different_shapes_equal_those_alone(views):
     for row, image in enumerate(images):
         one = None if matrices is None else matrices[row : row + 1]
         assert torch.equal(input_images([image], PHOTO, 32, one)[0], together[row])
+
+
+@pytest.mark.parametrize("views", [None, 1])
+def test_input_images_are_resized_on_the_cpu_for_a_device_that_cannot(monkeypatch, views):
+    matrices = None if views is None else view_matrices([0, 1], [1, 1], Augmentation(rotation=9))
+    resized, seen = datasets.render, []
+
+    def render(pixels, *arguments):
+        seen.append(pixels.device.type)
+        return resized(pixels, *arguments)
+
+    monkeypatch.setattr(datasets, "render", render)
+    for cannot, expected in (set(), "meta"), ({"meta"}, "cpu"):
+        monkeypatch.setattr(datasets, "RESIZED_ON_CPU", cannot)
+        images = input_images(GREY[:2], ALIGNED, 32, matrices, "meta")
+        assert (images.device.type, images.shape) == ("meta", (2, 1, 32, 32))
+        assert seen.pop() == expected
 
 
 def test_input_images_stay_grey_unless_one_is_in_colour():

@@ -2,9 +2,18 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from fashion_transfer.errors import ArgumentError
-from fashion_transfer.features.nodes import check_pool, nodes_before_last, pool_maps, split_node
+from fashion_transfer.features import nodes
+from fashion_transfer.features.nodes import (
+    check_pool,
+    lacks_grid_pooling,
+    nodes_before_last,
+    pool_by_products,
+    pool_maps,
+    split_node,
+)
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -36,6 +45,38 @@ def test_pool_maps_averages_each_cell(grid, mean_of_cells):
     pooled = pool_maps(maps, f"stage@{grid}")
     assert pooled.shape == (2, 5 * grid**2)
     torch.testing.assert_close(pooled, mean_of_cells(maps, grid))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6, 6), (2, 5, 7, 7), (1, 3, 4, 9), (1, 2, 2, 2)])
+def test_pool_by_products_is_adaptive_pooling_with_its_gradient(shape):
+    maps = torch.rand(shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    pooled = [pool_by_products(maps, 3), F.adaptive_avg_pool2d(maps, 3)]
+    torch.testing.assert_close(*pooled)
+    weights = torch.rand(pooled[0].shape, generator=torch.Generator().manual_seed(1))
+    gradients = [torch.autograd.grad((p * weights).sum(), maps)[0] for p in pooled]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(
+    ("device", "sides", "with_gradient", "expected"),
+    [
+        ("cpu", (7, 7), True, False),
+        ("cuda", (7, 7), False, False),  # frozen features stay as they are
+        ("cuda", (8, 8), True, True),
+        ("mps", (8, 8), True, False),
+        ("mps", (8, 7), False, True),
+    ],
+)
+def test_lacks_grid_pooling_by_device(device, sides, with_gradient, expected):
+    assert lacks_grid_pooling(torch.device(device), sides, 2, with_gradient) == expected
+
+
+def test_pool_maps_pools_by_products_where_torch_lacks_it(monkeypatch):
+    maps = torch.rand(1, 2, 7, 7, generator=torch.Generator().manual_seed(0))
+    expected = pool_maps(maps, "stage@2")
+    monkeypatch.setattr(nodes, "lacks_grid_pooling", lambda *_: True)
+    monkeypatch.setattr(F, "adaptive_avg_pool2d", None)
+    torch.testing.assert_close(pool_maps(maps, "stage@2"), expected)
 
 
 def test_pool_maps_averages_the_whole_image_without_a_grid():

@@ -43,6 +43,7 @@ from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.files import write_text
 from fashion_transfer.models.heads import Standardise
 from fashion_transfer.models.outputs import class_keys
+from fashion_transfer.paths import user_path
 from fashion_transfer.progress import progress_bar
 from fashion_transfer.reporting import print_metrics
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m fashion_transfer.benchmarks.baselines")
     parser.add_argument("baseline", choices=BASELINES)
     parser.add_argument("overrides", nargs="*", help="of train.py, as data.images_per_class=10")
-    parser.add_argument("--folder", type=Path, help=f"where to write {METRICS}")
+    parser.add_argument("--folder", type=user_path, help=f"where to write {METRICS}")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:

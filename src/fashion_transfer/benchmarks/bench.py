@@ -7,6 +7,7 @@ that a machine whose speed drifts slows all alike. Ratios travel; absolute times
 import argparse
 import sys
 import tempfile
+from os.path import expanduser
 from pathlib import Path
 
 from fashion_transfer.benchmarks.engines import backbone_rows
@@ -20,6 +21,7 @@ from fashion_transfer.benchmarks.revisions import WORKING_TREE, checkout
 from fashion_transfer.benchmarks.rows import Row, print_rows, write_rows
 from fashion_transfer.benchmarks.sweep_job import long_sweep_rows
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import user_path
 
 GROUPS = (
     "backbone",
@@ -43,7 +45,9 @@ FIRST = "v0.1.0"
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints one table, and writes it as JSON."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="of ResNet50, name or path")
+    parser.add_argument(
+        "--weights", type=expanduser, default="IMAGENET1K_V1", help="of ResNet50, name or path"
+    )
     parser.add_argument("--data", default="data", help="folder of the Fashion-MNIST files")
     parser.add_argument("--photos", default="data/clothing", help="folder of the clothing photos")
     parser.add_argument("--repeats", type=int, default=5, help="of the rows taken in turn")
@@ -55,12 +59,14 @@ def main(arguments: list[str] | None = None) -> None:
         f"first answer of `predict.py` and the long sweep are compared with it, else with {FIRST}",
     )
     parser.add_argument(
-        "--store", type=Path, help="cached features for the row evaluate; default: the user's own"
+        "--store",
+        type=user_path,
+        help="cached features for the row evaluate; default: the user's own",
     )
     parser.add_argument(
         "--checkpoints",
         nargs="+",
-        type=Path,
+        type=user_path,
         default=[],
         help="for the rows export, named by their files, and the first for the rows page; default: "
         "some that are trained for them",
@@ -69,9 +75,12 @@ def main(arguments: list[str] | None = None) -> None:
         "--override", nargs="+", default=[], metavar="KEY=VALUE", help="of all commands"
     )
     parser.add_argument(
-        "--screenshots", type=Path, metavar="FOLDER", help="for those of the page; default: none"
+        "--screenshots",
+        type=user_path,
+        metavar="FOLDER",
+        help="for those of the page; default: none",
     )
-    parser.add_argument("--output", type=Path, default=Path("results") / "bench.json")
+    parser.add_argument("--output", type=user_path, default=Path("results") / "bench.json")
     chosen = parser.parse_args(arguments)
     groups = set(chosen.only or GROUPS)
     if not chosen.only and chosen.base is None:

@@ -10,6 +10,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Sequence
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from fashion_transfer.benchmarks.machine import conditions
 from fashion_transfer.benchmarks.revisions import WORKING_TREE, Revision, absolute_paths, checkout
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import write_text
+from fashion_transfer.paths import user_path
 
 CHECKS = ("pixels", "features", "runs")
 
@@ -68,10 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make compare BASE=… ARGS=…", description=__doc__)
     parser.add_argument("--base", required=True, help="a revision, or a folder of one")
     parser.add_argument("--head", default=WORKING_TREE, help="another; default: the working tree")
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="of ResNet50, name or path")
+    parser.add_argument(
+        "--weights", type=expanduser, default="IMAGENET1K_V1", help="of ResNet50, name or path"
+    )
     parser.add_argument("--data", default="data", help="folder of the Fashion-MNIST files")
     parser.add_argument(
-        "--store", type=Path, help="folder of cached features; default: the user's own"
+        "--store", type=user_path, help="folder of cached features; default: the user's own"
     )
     parser.add_argument("--only", nargs="+", choices=JOBS)
     parser.add_argument("--checks", nargs="+", choices=CHECKS, default=CHECKS)
@@ -82,9 +86,9 @@ def _parser() -> argparse.ArgumentParser:
         "--override", nargs="+", default=[], metavar="KEY=VALUE", help="of all runs"
     )
     parser.add_argument(
-        "--base-runs", type=Path, help="earlier runs of the base, JOB/SEED each: not repeated"
+        "--base-runs", type=user_path, help="earlier runs of the base, JOB/SEED each: not repeated"
     )
-    parser.add_argument("--output", type=Path, default=Path("results") / "compare.json")
+    parser.add_argument("--output", type=user_path, default=Path("results") / "compare.json")
     return parser
 
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fashion_transfer.benchmarks.machine import BEST, LAST, METRICS, execute, log_progress, quoted
+from fashion_transfer.benchmarks.machine import BEST, LAST, METRICS, execute, log_progress
 from fashion_transfer.benchmarks.revisions import Revision, evaluation_overrides
 from fashion_transfer.files import write_text
+from fashion_transfer.paths import quoted
 
 PROBE = Path(__file__).with_name("probe.py")
 SMALL_SIZE = 32

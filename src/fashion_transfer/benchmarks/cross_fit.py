@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from fashion_transfer.benchmarks.cross_validate import (
     train_on_list,
     write_list,
 )
-from fashion_transfer.benchmarks.machine import BEST, conditions, log_progress, quoted
+from fashion_transfer.benchmarks.machine import BEST, conditions, log_progress
 from fashion_transfer.confidence import metrics
 from fashion_transfer.confidence.decision import MULTI_ITEM as MULTI_ITEM_REASON
 from fashion_transfer.data import ImageFolderDataModule
@@ -37,6 +38,7 @@ from fashion_transfer.evaluation.sets import CONTROL, MULTI_ITEM, OOD, TEST
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.files import write_text
 from fashion_transfer.models import load_classifier
+from fashion_transfer.paths import quoted, user_path
 from fashion_transfer.synthetic.families import FAMILIES
 
 HALVES = (0, 1)
@@ -48,7 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make photos ARGS=…", description=__doc__)
     parser.add_argument("--dir", default="data/clothing", help="folder of the photos")
     parser.add_argument("--data", choices=("clothing", "folder"), default="clothing")
-    parser.add_argument("--weights", help="of the backbone, name or path; left out: the recipe's")
+    parser.add_argument(
+        "--weights", type=expanduser, help="of the backbone, name or path; left out: the recipe's"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folds", type=int, help="of a cross-validation on the training photos")
     parser.add_argument("--name", help="of the row in the file; left out: from data and folds")
@@ -56,8 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--override", nargs="*", action="extend", default=[], help="further ones of train.py"
     )
     parser.add_argument("--images-per-set", type=int, default=100)
-    parser.add_argument("--runs", type=Path, default=Path("logs") / "photos")
-    parser.add_argument("--output", type=Path, default=Path("results") / "photos.json")
+    parser.add_argument("--runs", type=user_path, default=Path("logs") / "photos")
+    parser.add_argument("--output", type=user_path, default=Path("results") / "photos.json")
     chosen = parser.parse_args(arguments)
     folds, seeds = chosen.folds, chosen.seeds
     name = chosen.name or (chosen.data if folds is None else f"{chosen.data}_{folds}_folds")

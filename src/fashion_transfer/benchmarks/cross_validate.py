@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fashion_transfer.benchmarks.machine import METRICS, QUIET, execute, log_progress, quoted
+from fashion_transfer.benchmarks.machine import METRICS, QUIET, execute, log_progress
 from fashion_transfer.data import Split
 from fashion_transfer.data.folder_listing import Listing, list_photos
 from fashion_transfer.data.photo_index import index_photos
@@ -24,6 +24,7 @@ from fashion_transfer.data.photo_splits import readable_photos, split_photos
 from fashion_transfer.data.photos import Photos
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.files import write_csv
+from fashion_transfer.paths import quoted
 
 NAMES = ("accuracy", "macro_accuracy", "loss")
 """The metrics of a fold, `val/NAME` in its run."""

@@ -22,6 +22,7 @@ from fashion_transfer import ranks
 from fashion_transfer.benchmarks.machine import QUIET, log_progress
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import atomic_path, write_text
+from fashion_transfer.paths import user_path
 
 STEPS = 10
 MAX_DIFFERENCE = 1e-5
@@ -122,7 +123,7 @@ def accuracies(scratch: Path, overrides: list[str], seeds: int) -> dict[str, lis
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints a table and writes `ddp.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dir", type=Path, required=True, help="an empty folder for the runs")
+    parser.add_argument("--dir", type=user_path, required=True, help="an empty folder for the runs")
     parser.add_argument("--seeds", type=int, default=3, help="0: the first steps alone")
     parser.add_argument("overrides", nargs="*", help="of every run, such as paths.cache=DIR")
     chosen = parser.parse_args(arguments)

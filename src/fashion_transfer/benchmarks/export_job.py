@@ -12,7 +12,7 @@ from fashion_transfer.benchmarks.first_prediction import (
     seconds_to_prediction,
     train_checkpoint,
 )
-from fashion_transfer.benchmarks.machine import log_progress, quoted
+from fashion_transfer.benchmarks.machine import log_progress
 from fashion_transfer.benchmarks.photo_jobs import EXAMPLE as WARDROBE
 from fashion_transfer.benchmarks.revisions import Revision
 from fashion_transfer.benchmarks.rows import Row, bench_row
@@ -21,6 +21,7 @@ from fashion_transfer.data import find_images, read_image
 from fashion_transfer.data.idx_files import find_files, load_pair
 from fashion_transfer.export import compare, write_onnx
 from fashion_transfer.models import Classifier, load_classifier
+from fashion_transfer.paths import quoted
 
 EXAMPLE = Path("docs") / "examples" / "predict_onnx.py"
 

@@ -10,13 +10,14 @@ import numpy as np
 from PIL import Image
 
 from fashion_transfer.benchmarks.evaluate_job import TRAINING
-from fashion_transfer.benchmarks.machine import BEST, execute, log_progress, quoted
+from fashion_transfer.benchmarks.machine import BEST, execute, log_progress
 from fashion_transfer.benchmarks.product_pictures import Mask, cut_out, product_picture
 from fashion_transfer.benchmarks.revisions import Revision, absolute_paths
 from fashion_transfer.benchmarks.rows import Row, bench_row
 from fashion_transfer.data import find_images, get_preparation, read_image
 from fashion_transfer.data.preparation import CUT_OUT, PLAIN_GROUND, FashionMNISTPreparation
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import quoted
 
 FEW_IMAGES = ("data.images_per_class=20", "data.val_per_class=10", "data.synthetic=null")
 """Of a training run for a checkpoint that may be a poor one: its first prediction takes as long."""

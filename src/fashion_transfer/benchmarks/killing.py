@@ -16,6 +16,7 @@ import torch
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import write_text
+from fashion_transfer.paths import user_path
 from fashion_transfer.runs.folders import BEST, LAST
 from fashion_transfer.runs.record import read_metrics
 
@@ -36,7 +37,7 @@ def arguments(description: str, kills: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--kills", type=int, default=kills, help="number of random moments")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--output", type=Path, help="JSON file to write the counts to")
+    parser.add_argument("--output", type=user_path, help="JSON file to write the counts to")
     parser.add_argument("overrides", nargs="*", help=f"of every run, beside {' '.join(TINY)}")
     return parser.parse_args()
 

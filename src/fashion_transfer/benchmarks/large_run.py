@@ -29,6 +29,7 @@ from fashion_transfer.benchmarks.machine import QUIET, log_progress
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore, FeatureTable
 from fashion_transfer.files import write_text
+from fashion_transfer.paths import user_path
 from fashion_transfer.progress import progress_bar
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -120,7 +121,7 @@ def train(folder: Path, processes: int, overrides: list[str]) -> dict[str, float
 def main(arguments: list[str] | None = None) -> None:
     """Fills a store, trains on it, prints a table and writes `large_run.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dir", type=Path, required=True, help="folder for store and runs")
+    parser.add_argument("--dir", type=user_path, required=True, help="folder for store and runs")
     parser.add_argument("--keep", action="store_true", help="leave the store where it is")
     parser.add_argument("overrides", nargs="*", help="of every run")
     chosen = parser.parse_args(arguments)

@@ -81,8 +81,3 @@ def execute(
         last = output.read_text(errors="replace").strip().splitlines()[-1:]
         raise FashionTransferError(f"{' '.join(command)} failed: {' '.join(last)}")
     return seconds
-
-
-def quoted(path: Path | str) -> str:
-    """Returns a path as the value of a Hydra override."""
-    return f"'{path}'"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from importlib import import_module
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,9 @@ def _absolute(value: str) -> str:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make notebook", description=main.__doc__)
     parser.add_argument("notebook", nargs="?", default=QUICKSTART, help="the notebook's file")
-    parser.add_argument("--weights", help="file of weights to use instead of WEIGHTS")
+    parser.add_argument(
+        "--weights", type=expanduser, help="file of weights to use instead of WEIGHTS"
+    )
     parser.add_argument("--data", help="folder of data to use instead of DATA")
     parser.add_argument("--output", help="where to store it; by default the notebook itself")
     return parser.parse_args(arguments)

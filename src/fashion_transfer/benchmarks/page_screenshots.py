@@ -26,6 +26,7 @@ from fashion_transfer.benchmarks.revisions import WORKING_TREE, checkout
 from fashion_transfer.data import cutout, find_images, read_image
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import atomic_path
+from fashion_transfer.paths import user_path
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 
@@ -38,10 +39,10 @@ COLOURS = 256
 def main(arguments: list[str] | None = None) -> None:
     """Writes `page.png` and `page-phone.png` of the page with some pictures uploaded."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=user_path)
     parser.add_argument("pictures", nargs="+", help="files, as many as the desktop shows")
     parser.add_argument("--phone", type=int, default=1, help="number of files the phone shows")
-    parser.add_argument("--output", type=Path, default=Path("docs") / "images")
+    parser.add_argument("--output", type=user_path, default=Path("docs") / "images")
     chosen = parser.parse_args(arguments)
     try:
         files = find_images(chosen.pictures)

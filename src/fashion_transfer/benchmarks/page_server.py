@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from fashion_transfer.benchmarks.machine import quoted
 from fashion_transfer.benchmarks.revisions import Revision
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import quoted
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 

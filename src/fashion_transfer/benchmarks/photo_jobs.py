@@ -12,10 +12,10 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from fashion_transfer.benchmarks.jobs import JobTimer
-from fashion_transfer.benchmarks.machine import quoted
 from fashion_transfer.benchmarks.rows import Row, bench_row
 from fashion_transfer.data import ClassificationDataModule
 from fashion_transfer.files import default_cache_dir
+from fashion_transfer.paths import quoted
 
 REFERENCE_SIZE = 224
 """Image size, in pixels, of the passes that are counted."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from fashion_transfer.benchmarks.bench_pictures import write_pictures
 from fashion_transfer.benchmarks.engines import BATCH, in_turn
 from fashion_transfer.benchmarks.first_prediction import first_prediction_rows, train_checkpoint
-from fashion_transfer.benchmarks.machine import execute, log_progress, quoted
+from fashion_transfer.benchmarks.machine import execute, log_progress
 from fashion_transfer.benchmarks.photo_jobs import EXAMPLE
 from fashion_transfer.benchmarks.revisions import Revision
 from fashion_transfer.benchmarks.rows import Row, bench_row
@@ -16,6 +16,7 @@ from fashion_transfer.data import cutout, find_images, read_image, render_images
 from fashion_transfer.data.cutout_net import why_missing
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import load_classifier
+from fashion_transfer.paths import quoted
 
 SMALL, LARGE = (400, 300), (4000, 3000)
 """Longer and shorter side of the pictures, pixels: as in a shop, and of 12 megapixels."""

@@ -11,6 +11,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from fashion_transfer.benchmarks.machine import (
     conditions,
     execute,
     log_progress,
-    quoted,
 )
 from fashion_transfer.benchmarks.readme import update_readme
 from fashion_transfer.benchmarks.recipes import (
@@ -39,6 +39,7 @@ from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.licences import weights_licence
 from fashion_transfer.features.weights import load_weights
 from fashion_transfer.files import write_text
+from fashion_transfer.paths import quoted, user_path
 from fashion_transfer.reporting import (
     curves_figure,
     print_results,
@@ -59,13 +60,17 @@ CHOSEN = "chosen/"
 def main(arguments: list[str] | None = None) -> None:
     """Runs what is missing, then writes tables and figures (see `write`)."""
     parser = argparse.ArgumentParser(prog="make results ARGS=…", description=__doc__)
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="of ResNet50, name or path")
+    parser.add_argument(
+        "--weights", type=expanduser, default="IMAGENET1K_V1", help="of ResNet50, name or path"
+    )
     parser.add_argument("--slow", action="store_true", help="the slow rows, too")
     parser.add_argument("--only", nargs="+", metavar="RECIPE", choices=[*RECIPES, *SLOW])
     parser.add_argument("--data", default="data", help="folder of the Fashion-MNIST files")
-    parser.add_argument("--runs", type=Path, default=Path("logs") / "results")
-    parser.add_argument("--output", type=Path, default=Path("results"))
-    parser.add_argument("--readme", type=Path, help="a file whose tables are to be written anew")
+    parser.add_argument("--runs", type=user_path, default=Path("logs") / "results")
+    parser.add_argument("--output", type=user_path, default=Path("results"))
+    parser.add_argument(
+        "--readme", type=user_path, help="a file whose tables are to be written anew"
+    )
     chosen = parser.parse_args(arguments)
     recipes = RECIPES | SLOW
     names = chosen.only or [*RECIPES, *(SLOW if chosen.slow else ())]

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_transfer.benchmarks.machine import QUIET, commit, quoted
+from fashion_transfer.benchmarks.machine import QUIET, commit
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import quoted
 
 WORKING_TREE = ""
 """The name of the revision that is the working tree, with what is not committed in it."""

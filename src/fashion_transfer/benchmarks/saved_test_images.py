@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 
 from fashion_transfer.benchmarks.bootstrap import Values
-from fashion_transfer.benchmarks.machine import execute, quoted
+from fashion_transfer.benchmarks.machine import execute
 from fashion_transfer.confidence import Prediction
 from fashion_transfer.data import ClassificationDataModule, read_image
 from fashion_transfer.evaluation import evaluate_set
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.models import Classifier
+from fashion_transfer.paths import quoted
 
 PREDICTIONS = "predictions.csv"
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from os.path import expanduser
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from fashion_transfer.benchmarks.killing import Process
 from fashion_transfer.benchmarks.machine import conditions, log_progress
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import write_text
+from fashion_transfer.paths import user_path
 from fashion_transfer.search.pruning import PRUNERS
 
 MUST, AIM = 0.7, 0.5
@@ -128,8 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Measures what pruning saves a search.")
     parser.add_argument("--trials", type=int, default=60, help="of each search")
     parser.add_argument("--seeds", type=int, default=5, help="number of study seeds, from 0")
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="of ResNet50, name or path")
-    parser.add_argument("--output", type=Path, help="JSON file to write the numbers to")
+    parser.add_argument(
+        "--weights", type=expanduser, default="IMAGENET1K_V1", help="of ResNet50, name or path"
+    )
+    parser.add_argument("--output", type=user_path, help="JSON file to write the numbers to")
     parser.add_argument("overrides", nargs="*", help="of every search")
     return parser
 

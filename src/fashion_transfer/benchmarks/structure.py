@@ -11,7 +11,7 @@ import yaml
 
 PACKAGE = "fashion_transfer"
 SOURCE = Path(__file__).resolve().parents[1]
-PLAIN = {"errors", "files", "progress", "ranks"}
+PLAIN = {"errors", "files", "paths", "progress", "ranks", "terminal"}
 DATA = {*PLAIN, "data"}
 MODELS = {*DATA, "features", "confidence"}
 EVALUATION = {*MODELS, "synthetic", "models"}
@@ -19,9 +19,11 @@ EVALUATION = {*MODELS, "synthetic", "models"}
 MAY_IMPORT = {
     "": {"models"},  # the package itself, for `load`
     "errors": set(),
+    "paths": set(),
     "progress": set(),
     "ranks": set(),
-    "files": {"errors", "progress"},
+    "terminal": {"errors"},
+    "files": {"errors", "paths", "progress"},
     "data": PLAIN,
     "features": PLAIN,
     "confidence": PLAIN,

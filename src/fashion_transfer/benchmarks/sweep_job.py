@@ -5,9 +5,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from fashion_transfer.benchmarks.machine import METRICS, execute, log_progress, quoted
+from fashion_transfer.benchmarks.machine import METRICS, execute, log_progress
 from fashion_transfer.benchmarks.revisions import Revision, absolute_paths
 from fashion_transfer.benchmarks.rows import Row, bench_row
+from fashion_transfer.paths import quoted
 
 JOB = ("experiment=fast", "data.synthetic.composites=1000", "data.synthetic.controls=2500")
 """64 px, where missing features cost little; as many synthetic images as version 0.1.0 has."""

@@ -23,6 +23,7 @@ from fashion_transfer.benchmarks.recipes import RECIPES, SLOW
 from fashion_transfer.benchmarks.rows import read_rows
 from fashion_transfer.benchmarks.run_keys import run_key
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import user_path
 
 TARGETS = Path(__file__).with_name("targets.yaml")
 NOT_MEASURED = "not measured"
@@ -188,7 +189,9 @@ MEASURES: dict[str, Callable[..., Measured | None]] = {
 def main(arguments: list[str] | None = None) -> None:
     """Prints one table; exit status 1 if something that is measured misses its must."""
     parser = argparse.ArgumentParser(prog="make targets ARGS=…", description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="what was measured")
+    parser.add_argument(
+        "--results", type=user_path, default=Path("results"), help="what was measured"
+    )
     parser.add_argument("--issue", type=int, nargs="+", help="these issues alone")
     chosen = parser.parse_args(arguments)
     results = Results(chosen.results)

@@ -11,6 +11,7 @@ import hashlib
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.features.weights import load_weights
 from fashion_transfer.files import write_text
 from fashion_transfer.models import Classifier, load_classifier
+from fashion_transfer.paths import user_path
 from fashion_transfer.reporting import (
     evaluation_sets_sheet,
     replace_between_markers,
@@ -83,26 +85,35 @@ def main(arguments: list[str] | None = None, mask: Mask = cutout.mask) -> None:
         mask: cuts the items out for product pictures.
     """
     parser = argparse.ArgumentParser(prog="make uploads ARGS=…", description=__doc__)
-    parser.add_argument("--dir", type=Path, default=Path("data") / "clothing", help="of the photos")
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="of ResNet50, name or path")
+    parser.add_argument(
+        "--dir", type=user_path, default=Path("data") / "clothing", help="of the photos"
+    )
+    parser.add_argument(
+        "--weights", type=expanduser, default="IMAGENET1K_V1", help="of ResNet50, name or path"
+    )
     parser.add_argument("--data", default="data", help="folder of the Fashion-MNIST files")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--checkpoints", type=Path, nargs="+", help="one per seed, instead of training the default"
+        "--checkpoints",
+        type=user_path,
+        nargs="+",
+        help="one per seed, instead of training the default",
     )
     parser.add_argument(
         "--test-images", type=int, default=1000, help="saved as PNG, the first N; 0: none"
     )
     parser.add_argument("--name", default="default", help="of the row in the file")
-    parser.add_argument("--runs", type=Path, default=Path("logs") / "results")
-    parser.add_argument("--output", type=Path, default=Path("results") / "uploads.json")
+    parser.add_argument("--runs", type=user_path, default=Path("logs") / "results")
+    parser.add_argument("--output", type=user_path, default=Path("results") / "uploads.json")
     parser.add_argument(
         "--sheet",
-        type=Path,
+        type=user_path,
         default=Path("logs") / "uploads" / "development.png",
         help="examples of the development half with what the classifier saw",
     )
-    parser.add_argument("--page", type=Path, help="whose table is written anew, as docs/predict.md")
+    parser.add_argument(
+        "--page", type=user_path, help="whose table is written anew, as docs/predict.md"
+    )
     chosen = parser.parse_args(arguments)
     try:
         if chosen.seeds < 1:

@@ -13,12 +13,12 @@ from fashion_transfer.benchmarks.machine import (
     conditions,
     execute,
     log_progress,
-    quoted,
 )
 from fashion_transfer.benchmarks.run_keys import evaluation_key
 from fashion_transfer.data.mnist import download_mnist, mnist_split
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import write_text
+from fashion_transfer.paths import quoted
 from fashion_transfer.reporting.ood import is_in_ood_table
 
 DESCRIPTIONS = {

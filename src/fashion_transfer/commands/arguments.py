@@ -1,7 +1,6 @@
 """Arguments before Hydra sees them. Imports no torch."""
 
 import os
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from omegaconf import OmegaConf
 
 from fashion_transfer.commands.groups import group_choices
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import is_sweep, quote_paths, quoted
 from fashion_transfer.runs.folders import LAST, METRICS, run_lock
 from fashion_transfer.runs.record import read_record
 
@@ -38,29 +38,8 @@ RENAMED = {
 RENAMED_WITHOUT_TRAINER = RENAMED | {"trainer.accelerator": "device"}
 """The same for evaluate.py and predict.py, which have no trainer any more."""
 
-PATH_KEYS = {
-    "ckpt_path",
-    "data.dir",
-    "flags",
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-    "input",
-    "model.backbone.weights",
-    "output",
-    "paths.cache",
-    "paths.data",
-    "paths.logs",
-    "reference",
-}
-"""Keys whose values are paths: any file name will do, whatever Hydra's grammar makes of it."""
-
 MULTIRUN = "hydra.mode=MULTIRUN"
 """What Hydra takes for `--multirun`, too."""
-
-_PLAIN_PATH = re.compile(r"(?:[A-Za-z_]|\.{0,2}/)[\w./-]*", re.ASCII)
-# Hydra takes these for themselves, and whole lists for `input`.
-_KEYWORDS = {"", "null", "true", "false", "nan", "inf", "???"}
-_QUOTED_OR_LIST = re.compile(r"'.*'|\".*\"|\[.*\]", re.DOTALL)
 
 _OPTIONS_WITH_VALUE = {
     "--cfg",
@@ -96,33 +75,6 @@ def evaluate_arguments(arguments: list[str]) -> list[str]:
     return quote_paths(arguments)
 
 
-def quote_paths(arguments: list[str]) -> list[str]:
-    """Returns the arguments with the values of `PATH_KEYS` as Hydra takes them for one path.
-
-    `~` is the user's folder. What names an existing file or folder is a path as it is. What does
-    not stays as it is if it is in quotes already, a list or, with `--multirun`, a sweep.
-    """
-    sweep = _is_sweep(arguments)
-    return [_quote_path(argument, sweep) for argument in arguments]
-
-
-def _is_sweep(arguments: list[str]) -> bool:
-    return not {"-m", "--multirun"}.isdisjoint(arguments)
-
-
-def _quote_path(argument: str, sweep: bool) -> str:
-    key, equals, value = argument.partition("=")
-    if not equals or key.lstrip("+") not in PATH_KEYS:
-        return argument
-    path = os.path.expanduser(value)
-    if not os.path.lexists(path) and (
-        value.lower() in _KEYWORDS or _QUOTED_OR_LIST.fullmatch(value) or (sweep and "," in value)
-    ):
-        return argument
-    plain = _PLAIN_PATH.fullmatch(path) and path.lower() not in _KEYWORDS
-    return f"{key}={path if plain else quoted(path)}"
-
-
 def check_renamed(arguments: list[str], renamed: Mapping[str, str]) -> None:
     """Checks that no override has a key that was renamed.
 
@@ -148,13 +100,13 @@ def check_renamed(arguments: list[str], renamed: Mapping[str, str]) -> None:
 
 def _check_resume(arguments: list[str]) -> None:
     """Checks that a single run is not continued as a sweep, or the other way round."""
-    single = "ckpt_path=last" in arguments
-    resumed = any(a.lstrip("+").startswith("sweep.resume=") for a in arguments)
-    if _is_sweep(arguments) and single:
+    single = any(map(_is_last, arguments))
+    resumed = any(_sets(argument, "sweep.resume") for argument in arguments)
+    if is_sweep(arguments) and single:
         raise FashionTransferError(
             "ckpt_path=last continues a single run: sweep.resume=true continues a sweep"
         )
-    if resumed and not _is_sweep(arguments):
+    if resumed and not is_sweep(arguments):
         raise FashionTransferError(
             "sweep.resume continues a sweep: add -m, or continue a single run with ckpt_path=last"
         )
@@ -179,11 +131,11 @@ def resume_arguments(arguments: list[str]) -> list[str]:
     Raises:
         FashionTransferError: there is no such run, or the arguments would change it.
     """
-    if "ckpt_path=last" not in arguments:
+    given = [argument for argument in arguments if not _is_last(argument)]
+    if len(given) == len(arguments):
         return arguments
-    given = [argument for argument in arguments if argument != "ckpt_path=last"]
-    paths = [argument for argument in given if argument.startswith("paths.logs=")]
-    folders = [argument for argument in given if argument.startswith("hydra.run.dir=")]
+    paths = [argument for argument in given if _sets(argument, "paths.logs")]
+    folders = [argument for argument in given if _sets(argument, "hydra.run.dir")]
     if folders:
         place = Path(_value_of(folders[-1]))
         pattern = str(LAST)
@@ -207,8 +159,8 @@ def resume_arguments(arguments: list[str]) -> list[str]:
             f"ckpt_path=last continues {folder} as it was started ({' '.join(own) or 'defaults'}): "
             f"leave out {' '.join(changed)}, or start a new run"
         )
-    replaced = ("ckpt_path=", "hydra.run.dir=", *(["paths.logs="] if paths else []))
-    own = [o for o in own if not o.startswith(replaced)]
+    replaced = ("ckpt_path", "hydra.run.dir", *(["paths.logs"] if paths else []))
+    own = [o for o in own if not _sets(o, *replaced)]
     print(f"continuing {folder}")
     return [*own, *paths, f"hydra.run.dir={quoted(folder)}", f"ckpt_path={quoted(folder / LAST)}"]
 
@@ -266,19 +218,14 @@ def _is_unfinished(folder: Path) -> bool:
         return False  # it is no run, or still running
 
 
+def _sets(override: str, *keys: str) -> bool:
+    return override.lstrip("+").partition("=")[0] in keys
+
+
+def _is_last(override: str) -> bool:
+    return override.lstrip("+") == "ckpt_path=last"
+
+
 def _value_of(override: str) -> str:
     value = OverridesParser.create().parse_override(override).value()
-    return str(OmegaConf.create({"value": value}).value)  # fills in `${oc.env:SCRATCH}`
-
-
-def quoted(path: str | Path) -> str:
-    """Returns a path in quotes for Hydra.
-
-    Backslashes count only in front of a quote, and are doubled there.
-    """
-    text = re.sub(
-        r"(\\*)('|\Z)",
-        lambda match: 2 * match[1] + ("\\'" if match[2] else ""),
-        os.fspath(path),
-    )
-    return f"'{text}'"
+    return str(OmegaConf.create({"value": str(value)}).value)  # with its `${oc.env:…}` filled in

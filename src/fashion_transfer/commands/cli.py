@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from fashion_transfer.commands.arguments import options_first
 from fashion_transfer.commands.errors import explain
 from fashion_transfer.commands.external import external_arguments
+from fashion_transfer.terminal import output, print_anything
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ ASKED_FOR = (
 _failures: list[Exception] = []
 
 
+@output()
 def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | None = None) -> None:
     """Runs a Hydra main: a user's mistake is one line on stderr and exit status 1.
 
@@ -54,8 +56,6 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
         main()
         if _failures:
             raise _failures.pop()
-    except BrokenPipeError:  # the reader, as in `--cfg job | head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as interrupt:
         print(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
         sys.exit(130)
@@ -82,6 +82,7 @@ def job(
         cfg: the configuration.
         check: of the configuration.
     """
+    print_anything()  # this process may be another one than that of `run`
     quieten()
     try:
         if check is not None:

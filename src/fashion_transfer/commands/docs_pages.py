@@ -85,6 +85,10 @@ python train.py -m seed=0,1,2 model/head=linear,mlp
 `python train.py --cfg job` prints the whole configuration and runs nothing. `null` means *none*.
 The syntax is that of [Hydra](https://hydra.cc/docs/1.3/advanced/override_grammar/basic/).
 
+A path is taken as it is, whatever Hydra makes of such a text elsewhere: `ckpt_path=epoch=3.ckpt`,
+`"data.dir=~/my photos (2)"`. `~` is your home folder, and the quotes are your shell's. In a sweep,
+commas separate paths; one with a comma needs quotes of its own, `"data.dir='a,b',c"`.
+
 Every key and value is checked before anything is computed. An unknown key, also one that a `+`
 adds, names the nearest right one; an impossible value names what is possible. A `+` adds an
 argument of a class that the files do not name, as in `+trainer.gradient_clip_val=1.0`.

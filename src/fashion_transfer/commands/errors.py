@@ -83,6 +83,8 @@ def explain(error: BaseException) -> str | None:
         return message
     if isinstance(error, OverrideParseException) and "=" not in error.override:
         return f"{error.override} is no key=value: write a value after it, as in seed=1"
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return f"{error.object!r} is no UTF-8: give the file or folder another name"
     if isinstance(error, MissingMandatoryValue):
         return missing_value(str(error.full_key))
     # By name: importing Lightning for it would cost every `--help` a second.

@@ -1,6 +1,7 @@
 """Evaluates a checkpoint: test metrics, and what its warnings are worth on other images."""
 
 import logging
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ def evaluate(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     start = time.perf_counter()
     _check(cfg)
+    str(folder).encode()  # as TensorBoard will, after all is computed: raises for any other bytes
     device = choose_device(cfg.device)
     path = checkpoint_path(cfg)
     classifier = load(cfg, path)
@@ -126,7 +128,7 @@ def _mnist(cfg: DictConfig) -> Split | None:
     if cfg.mnist and cfg.images_per_set and digits is None:
         log.info(
             "without MNIST, which is not in %s: `python -m fashion_transfer.data.mnist %s` gets it",
-            *(cfg.mnist, cfg.mnist),
+            *(cfg.mnist, shlex.quote(str(cfg.mnist))),
         )
     return digits
 

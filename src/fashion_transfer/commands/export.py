@@ -1,7 +1,6 @@
 """Writes a checkpoint to one ONNX file, for programs without torch."""
 
 import logging
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -15,6 +14,7 @@ from fashion_transfer.commands.inference import (
 from fashion_transfer.commands.schema import check_config
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.export import check_packages, write_onnx
+from fashion_transfer.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def export(cfg: DictConfig) -> None:
     check_config(cfg, "export")
     check_packages()
     path = checkpoint_path(cfg)
-    output = Path(cfg.output) if cfg.output else path.with_name(ONNX_FILE)
+    output = user_path(cfg.output) if cfg.output else path.with_name(ONNX_FILE)
     if not output.absolute().parent.is_dir():
         raise FashionTransferError(f"output={output} is in no folder that exists: make it first")
     if output.is_dir():

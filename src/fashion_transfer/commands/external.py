@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+from fashion_transfer.paths import quoted
+
 FIRST_SPECIAL_STEP = 2**32 - 16
 """Slurm's numbers from here on are of steps that no `srun` has started, as of a shell."""
 
@@ -29,7 +31,7 @@ def external_arguments() -> list[str]:
         return []
     folder = tempfile.mkdtemp(prefix="fashion-transfer-rank-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
+    return [f"hydra.run.dir={quoted(folder)}", "hydra.output_subdir=null"]
 
 
 def _has_slurm_tasks() -> bool:

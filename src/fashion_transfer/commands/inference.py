@@ -12,6 +12,7 @@ from fashion_transfer.commands.build import read_policy
 from fashion_transfer.commands.errors import config_keys
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import Classifier, load_classifier
+from fashion_transfer.paths import user_path
 from fashion_transfer.runs.newest import newest_checkpoint
 
 BACKBONE_ENTRIES = ("weights", "precision", "compile")
@@ -22,7 +23,9 @@ MAX_CLASS_NAMES = 20
 
 def checkpoint_path(cfg: DictConfig) -> Path:
     """Returns the checkpoint that was named, or the newest one."""
-    return Path(cfg.ckpt_path) if cfg.ckpt_path else newest_checkpoint(Path(cfg.paths.logs))
+    if cfg.ckpt_path:
+        return user_path(cfg.ckpt_path)
+    return newest_checkpoint(user_path(cfg.paths.logs))
 
 
 def describe(path: Path, classifier: Classifier) -> str:

@@ -30,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fashion_transfer.commands.external import external_rank
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.terminal import UNREAD
 
 RANK = "FASHION_TRANSFER_RANK"
 """Variable with the number of a process that this module has started."""
@@ -257,6 +258,8 @@ def _report(folder: Path, statuses: Sequence[int | None]) -> None:
     """
     if not any(statuses):
         return
+    if UNREAD in statuses:
+        raise SystemExit(UNREAD)
     outcomes = {rank: _outcome(folder, rank) for rank in range(len(statuses))}
     noted = sorted((o["traceback"], o["time"], rank) for rank, o in outcomes.items() if o)
     ended = [(rank, s) for rank, s in enumerate(statuses) if s and not outcomes[rank]]

@@ -19,6 +19,7 @@ from fashion_transfer.commands.cli import quieten
 from fashion_transfer.commands.errors import explain
 from fashion_transfer.commands.launch import CONFIG, RANK
 from fashion_transfer.files import write_text
+from fashion_transfer.terminal import UNREAD, output
 
 
 def main() -> None:
@@ -26,12 +27,15 @@ def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ[RANK])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        cfg = _compose(folder, rank)
-        from fashion_transfer.commands.train import train_rank
+        with output():
+            cfg = _compose(folder, rank)
+            from fashion_transfer.commands.train import train_rank
 
-        quieten()  # once Lightning is imported, which sets the levels of its loggers
-        train_rank(cfg)
+            quieten()  # once Lightning is imported, which sets the levels of its loggers
+            train_rank(cfg)
     except BaseException as error:
+        if isinstance(error, SystemExit) and error.code == UNREAD:
+            os._exit(UNREAD)
         interrupted = isinstance(error, KeyboardInterrupt)
         message = str(error) if interrupted else explain(error)
         outcome = {

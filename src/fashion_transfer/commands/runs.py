@@ -1,8 +1,6 @@
 """What `runs.py` does: a table of every training run, one run, two runs, and removing some."""
 
 import argparse
-import io
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -24,28 +22,20 @@ from fashion_transfer.runs.selection import (
     sort_runs,
 )
 from fashion_transfer.runs.table import cell_text, printable, render, to_csv, to_markdown
+from fashion_transfer.terminal import command
 
 
+@command()
 def main(arguments: list[str] | None = None) -> None:
     """Runs `runs.py`; a user's mistake is one line on stderr and exit status 1."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that has no ±
+    chosen = parser().parse_args(arguments)
+    commands = {"show": _show, "diff": _diff, "prune": _prune}
     try:
-        chosen = parser().parse_args(arguments)
-        commands = {"show": _show, "diff": _diff, "prune": _prune}
         commands.get(chosen.command, _list)(chosen)
-    except FashionTransferError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
-            sys.exit(1)
-        # The reader, as in `| head`, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        raise FashionTransferError(f"{error.filename or ''}: {error.strerror}") from error
 
 
 def _list(chosen: argparse.Namespace) -> None:
@@ -195,7 +185,7 @@ def _collected(chosen: argparse.Namespace) -> list[Run]:
 
 
 def _logs(chosen: argparse.Namespace) -> Path:
-    return Path(getattr(chosen, "logs", "logs")).expanduser()
+    return getattr(chosen, "logs", Path("logs"))
 
 
 def _filtered(chosen: argparse.Namespace, runs: Sequence[Run]) -> list[Run]:

@@ -1,10 +1,10 @@
 """The arguments of `runs.py`."""
 
 import argparse
-from pathlib import Path
 from typing import NoReturn
 
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import user_path
 
 DESCRIPTION = """Every training run under logs/ in one table: what differs, metrics, seconds,
 weights, commit and date. Nothing is cut off: rows that have no room become blocks of lines."""
@@ -28,7 +28,9 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Returns the parser; a mistake raises `FashionTransferError`."""
     common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--logs", type=Path, metavar="DIR", help="folder of the runs; default logs")
+    common.add_argument(
+        "--logs", type=user_path, metavar="DIR", help="folder of the runs; default logs"
+    )
     common.add_argument("--all", action="store_true", help="debug runs, too")
     filters = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     filters.add_argument(
@@ -73,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument(
         "--output",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="write to FILE.html, FILE.md or FILE.csv instead",
     )

@@ -2,8 +2,9 @@
 
 from importlib.util import find_spec
 
-from fashion_transfer.commands.arguments import MULTIRUN, RENAMED, check_renamed, quote_paths
+from fashion_transfer.commands.arguments import MULTIRUN, RENAMED, check_renamed
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import quote_paths
 
 
 def search_arguments(arguments: list[str]) -> list[str]:

@@ -16,10 +16,10 @@ from hydra.types import HydraContext, RunMode
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from fashion_transfer.commands.arguments import quote_paths
 from fashion_transfer.commands.errors import explain
 from fashion_transfer.commands.train import train
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import quote_paths
 from fashion_transfer.runs.record import RunPruned
 from fashion_transfer.search.space import Value, override_text
 
@@ -113,7 +113,7 @@ def task_config(fixed: list[str], values: dict[str, Value], folder: Path) -> Ite
 def _log_file(file: Path) -> Iterator[None]:
     """Has what is logged go into a file, too."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, encoding="utf-8")
+    handler = logging.FileHandler(file, encoding="utf-8", errors="surrogateescape")
     handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

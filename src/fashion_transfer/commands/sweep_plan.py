@@ -11,7 +11,6 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
-from fashion_transfer.commands.arguments import quoted
 from fashion_transfer.commands.schema import check_values
 from fashion_transfer.commands.sweep import (
     SWEEP,
@@ -24,6 +23,7 @@ from fashion_transfer.commands.sweep import (
     update_jobs,
 )
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import quoted
 from fashion_transfer.runs.folders import LAST
 
 MAX_CHECKED = 20

@@ -3,11 +3,9 @@
 import sys
 
 from fashion_transfer.data.idx_files import find_files, load_pair
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.terminal import command
 
-try:
+with command():
     folder = find_files(sys.argv[1] if len(sys.argv) > 1 else "data")
     sizes = [len(load_pair(folder, train).labels) for train in (True, False)]
-except FashionTransferError as error:
-    sys.exit(f"error: {error}")
-print(f"Fashion-MNIST in {folder}: {sizes[0]} training and {sizes[1]} test images")
+    print(f"Fashion-MNIST in {folder}: {sizes[0]} training and {sizes[1]} test images")

@@ -14,6 +14,10 @@ from fashion_transfer.data.augmentation import Augmentation, render, view_matric
 from fashion_transfer.data.batch import Batch, Split, concatenate
 from fashion_transfer.data.preparation import Preparation
 
+RESIZED_ON_CPU = {"mps"}
+"""Types of devices that images are resized for and not on: MPS has an antialiased resize from torch
+2.7 on, and repeats an image's edge from 2.13 on."""
+
 Item = int | tuple[int, int]
 """A position in a dataset, or a position and a view number; a position alone means view 0."""
 
@@ -195,7 +199,8 @@ def input_images(
         preparation: applied to each.
         size: height and width of the output in pixels.
         matrices: of the views (see `augmentation.view_matrices`); None: clean images.
-        device: where images are resized: what travels there is bytes at their own size.
+        device: where images are resized, but for `RESIZED_ON_CPU`: what travels there is bytes at
+            their own size.
 
     Returns:
         float32, (B, C, size, size), in [0, 1]; C is 1 if all images are grey, else 3.
@@ -211,6 +216,8 @@ def render_images(
 ) -> Tensor:
     """As `input_images`, of images that are prepared."""
     device = torch.device(device)
+    if device.type in RESIZED_ON_CPU:
+        return render_images(images, size, matrices).to(device)
     prepared = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]
     if len({image.shape for image in prepared}) == 1:
         return render(_send(torch.stack(prepared), device), size, _send(matrices, device))

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import download
+from fashion_transfer.paths import user_path
 from fashion_transfer.progress import progress_bar
 
 REMEDY = "try again, or name a folder that has the files already"
@@ -34,7 +35,7 @@ def download_folder(url: str, tree: str, directory: str | Path) -> None:
         FashionTransferError: the download failed, is damaged or has another content, or the folder
             cannot be written.
     """
-    directory = Path(directory).expanduser().resolve()
+    directory = user_path(directory).resolve()
     temporary = directory.with_name(f".{directory.name}.part")
     try:
         if _has_files(directory):

@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import download
+from fashion_transfer.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def find_files(directory: Path | str, download: bool = True, official: bool = Tr
     Raises:
         FashionTransferError: the files are not there and could not be downloaded.
     """
-    directory = Path(directory)
+    directory = user_path(directory)
     below = directory / TORCHVISION_DIR
     for candidate in (directory, below, SYSTEM_DIR) if official else (directory, below):
         if all(locate(candidate, name) for name in MD5):
@@ -91,6 +92,7 @@ def load_pair(directory: Path | str, train: bool, check_md5: bool = True) -> Idx
     Raises:
         FashionTransferError: a file is damaged, truncated, or not the official one.
     """
+    directory = user_path(directory)
     prefix = "train" if train else "t10k"
     names = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
     paths = [_existing(Path(directory), name) for name in names]

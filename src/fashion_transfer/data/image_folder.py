@@ -1,7 +1,6 @@
 """A data set of one's own photos: a folder per class, or a CSV file that lists them."""
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from fashion_transfer.data.batch import Split
@@ -9,6 +8,7 @@ from fashion_transfer.data.datamodule import ClassificationDataModule, SplitName
 from fashion_transfer.data.folder_listing import Listing, list_photos
 from fashion_transfer.data.photo_index import index_photos
 from fashion_transfer.data.photo_splits import readable_photos, split_photos
+from fashion_transfer.paths import user_path
 
 
 class ImageFolderDataModule(ClassificationDataModule):
@@ -41,7 +41,7 @@ class ImageFolderDataModule(ClassificationDataModule):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.dir = Path(str(dir)).expanduser()  # a folder 2024 is a number on the command line
+        self.dir = user_path(str(dir))  # a folder 2024 is a number on the command line
         self.images_per_class = images_per_class
         self.strict = strict
         self.cache = cache

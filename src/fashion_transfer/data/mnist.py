@@ -6,12 +6,14 @@ needed; `python -m fashion_transfer.data.mnist [DIR]` downloads it from torchvis
 
 import sys
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
 from fashion_transfer.data.batch import Split
 from fashion_transfer.data.idx_files import download_from, download_lock, locate, read_idx
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import user_path
+from fashion_transfer.terminal import command
 
 FILE = "t10k-images-idx3-ubyte"
 MD5 = "2646ac647ad5339dbf082846283269ea"
@@ -34,7 +36,7 @@ def mnist_split(directory: Path | str, check_md5: bool = True) -> Split | None:
     Raises:
         FashionTransferError: the file is damaged, truncated, or not the official one.
     """
-    path = _locate(Path(directory))
+    path = _locate(user_path(directory))
     if path is None:
         return None
     images, md5 = read_idx(path, 3, MD5 if check_md5 else None, source=_command(directory))
@@ -51,7 +53,7 @@ def download_mnist(directory: Path | str) -> None:
     # Imported here: most runs find the file, or go without it, and do not need torchvision.
     from torchvision.datasets import MNIST
 
-    directory = Path(directory)
+    directory = user_path(directory)
     if _locate(directory):
         return
     name = f"{FILE}.gz"
@@ -66,15 +68,13 @@ def _locate(directory: Path) -> Path | None:
 
 
 def _command(directory: Path | str) -> str:
-    return f"run `python -m fashion_transfer.data.mnist {directory}`"
+    return f"run `python -m fashion_transfer.data.mnist {quote(str(directory))}`"
 
 
 if __name__ == "__main__":
-    folder = sys.argv[1] if len(sys.argv) > 1 else "data/mnist"
-    try:
+    with command():
+        folder = sys.argv[1] if len(sys.argv) > 1 else "data/mnist"
         download_mnist(folder)
         digits = mnist_split(folder)
-    except FashionTransferError as error:
-        sys.exit(f"error: {error}")
-    assert digits is not None
-    print(f"MNIST in {folder}: {len(digits)} test images")
+        assert digits is not None
+        print(f"MNIST in {folder}: {len(digits)} test images")

@@ -16,6 +16,7 @@ from fashion_transfer.data.decoding import decoder_versions, read_image
 from fashion_transfer.data.photos import pixel_hash
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.files import default_cache_dir, write_text
+from fashion_transfer.paths import user_path
 from fashion_transfer.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def index_photos(
         source: folder or CSV file that lists them; it has an index of its own.
         cache: folder of the indexes and of cached features; None: `default_cache_dir()`.
     """
-    folder = Path(cache or default_cache_dir()).expanduser() / "photos"
+    folder = user_path(cache or default_cache_dir()) / "photos"
     file = folder / f"{sha256(os.path.abspath(source).encode(errors='replace')).hexdigest()}.json"
     known, entries, new = _load(file), {}, []
     for path in dict.fromkeys(paths):

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,6 +13,7 @@ from fashion_transfer.features.nodes import check_pool, nodes_before_last
 from fashion_transfer.features.stem import insert_stem
 from fashion_transfer.features.trainable_stage import TrainableStage
 from fashion_transfer.features.weights import is_file_name
+from fashion_transfer.paths import user_path
 
 
 class Backbone(nn.Module):
@@ -69,7 +69,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name = name
         is_file = weights is not None and is_file_name(weights)
-        self.source = str(Path(str(weights)).expanduser().resolve()) if is_file else weights
+        self.source = str(user_path(str(weights)).resolve()) if is_file else weights
         adapter = get_adapter(name)
         self.versions = adapter.versions
         network, loaded = adapter.build(weights)

@@ -3,7 +3,6 @@
 import argparse
 import re
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,6 +16,8 @@ from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.store import FeatureStore, kernel_dir, nodes_in
 from fashion_transfer.features.usage import last_used
 from fashion_transfer.files import default_cache_dir
+from fashion_transfer.paths import user_path
+from fashion_transfer.terminal import command
 
 COLUMNS = (
     "key",
@@ -34,10 +35,11 @@ SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
+@command()
 def main(arguments: list[str] | None = None) -> None:
     """Lists the store, or removes what `--remove` names, or what is over the limits."""
     parser = argparse.ArgumentParser(prog="make cache ARGS=…", description=__doc__)
-    parser.add_argument("--dir", type=Path, help=f"the cache; default {default_cache_dir()}")
+    parser.add_argument("--dir", type=user_path, help=f"the cache; default {default_cache_dir()}")
     parser.add_argument(
         "--remove", nargs="+", metavar="KEY", help="keys from the list, kernels, or all"
     )
@@ -54,17 +56,14 @@ def main(arguments: list[str] | None = None) -> None:
     )
     chosen = parser.parse_args(arguments)
     store = FeatureStore(chosen.dir)
-    try:
-        if chosen.remove:
-            _remove(store, chosen.remove, chosen.dry_run)
-        elif chosen.older_than is not None or chosen.max_size is not None:
-            age = _quantity("--older-than", chosen.older_than, SECONDS)
-            size = _quantity("--max-size", chosen.max_size, BYTES)
-            _limit(store, age, size, chosen.dry_run)
-        else:
-            _list(store)
-    except FashionTransferError as error:
-        sys.exit(f"error: {error}")
+    if chosen.remove:
+        _remove(store, chosen.remove, chosen.dry_run)
+    elif chosen.older_than is not None or chosen.max_size is not None:
+        age = _quantity("--older-than", chosen.older_than, SECONDS)
+        size = _quantity("--max-size", chosen.max_size, BYTES)
+        _limit(store, age, size, chosen.dry_run)
+    else:
+        _list(store)
 
 
 def _list(store: FeatureStore) -> None:

@@ -46,7 +46,42 @@ def pool_maps(maps: Tensor, node: str) -> Tensor:
         return maps.float().flatten(1)
     if grid == 1:
         return maps.mean((2, 3), dtype=torch.float32)
-    return F.adaptive_avg_pool2d(maps.float(), grid).flatten(1)
+    maps = maps.float()
+    if lacks_grid_pooling(maps.device, maps.shape[2:], grid, maps.requires_grad):
+        return pool_by_products(maps, grid).flatten(1)
+    return F.adaptive_avg_pool2d(maps, grid).flatten(1)
+
+
+def lacks_grid_pooling(
+    device: torch.device, sides: Sequence[int], grid: int, with_gradient: bool
+) -> bool:
+    """Returns whether torch cannot pool maps over a grid.
+
+    On MPS it cannot where the grid does not divide the maps. On CUDA it has no gradient that is the
+    same every time, which `trainer.deterministic` asks for.
+
+    Args:
+        device: of the maps.
+        sides: their height and width.
+        grid: its size.
+        with_gradient: whether the maps are trained.
+    """
+    if device.type == "mps":
+        return any(side % grid for side in sides)
+    return device.type == "cuda" and with_gradient
+
+
+def pool_by_products(maps: Tensor, grid: int) -> Tensor:
+    """Returns `adaptive_avg_pool2d(maps, grid)` but for rounding, by a matrix product per side.
+
+    Args:
+        maps: float32, (B, C, H, W).
+        grid: its size.
+    """
+    # (H, grid) and (W, grid): the weight of each row and column in each cell
+    weights = [F.adaptive_avg_pool1d(torch.eye(side), grid) for side in maps.shape[2:]]
+    rows, columns = (weight.to(maps.device) for weight in weights)
+    return rows.T @ maps @ columns
 
 
 def check_pool(pool: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:

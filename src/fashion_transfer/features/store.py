@@ -26,6 +26,7 @@ from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.table import ANOTHER_FOLDER, FeatureTable
 from fashion_transfer.features.usage import mark_used, unused
 from fashion_transfer.files import default_cache_dir, write_text
+from fashion_transfer.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class FeatureStore:
     """
 
     def __init__(self, directory: str | Path | None = None) -> None:
-        self.directory = Path(directory or default_cache_dir()) / "features"
+        self.directory = user_path(directory or default_cache_dir()) / "features"
 
     def folder(self, key: Mapping[str, Any]) -> Path:
         """Returns the folder of a key of JSON types, with a `key.json` that holds the key.

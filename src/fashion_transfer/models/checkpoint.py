@@ -20,6 +20,7 @@ from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.features import Backbone
 from fashion_transfer.features.weights import is_file_name, read_tensors
 from fashion_transfer.models.classifier import Classifier
+from fashion_transfer.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         FashionTransferError: there is no such file, it is damaged, or of another format.
     """
-    checkpoint: dict[str, Any] = dict(read_tensors(Path(path)))
+    checkpoint: dict[str, Any] = dict(read_tensors(user_path(path)))
     check_format(checkpoint, str(path))
     return checkpoint
 
@@ -243,7 +244,7 @@ def _build(
 ) -> Classifier:
     trained_on = described["backbone"]
     chosen = trained_on["source"] if weights == FROM_CHECKPOINT else weights
-    if chosen is not None and is_file_name(chosen) and not Path(chosen).expanduser().is_file():
+    if chosen is not None and is_file_name(chosen) and not user_path(chosen).is_file():
         raise FashionTransferError(
             f"{path} was trained on the weights {chosen}, which are not there: give them as "
             f"backbone weights (SHA-256 {trained_on['fingerprint'][:12]}…)"

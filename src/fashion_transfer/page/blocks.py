@@ -14,6 +14,7 @@ from fashion_transfer.page.guard import TOKEN
 from fashion_transfer.page.markup import NONE_OF_THESE, Example, page_markup, read_asset
 from fashion_transfer.page.predictor import Predictor, Shown
 from fashion_transfer.page.uploads import Uploads, own_name
+from fashion_transfer.paths import user_path
 from fashion_transfer.reporting import ImagePrediction
 from fashion_transfer.reporting.predictions import as_row
 
@@ -64,8 +65,8 @@ def build_page(
     if not isinstance(max_megabytes, int | float) or not max_megabytes > 0:
         raise ArgumentError("max_megabytes", f"must be a number over 0, got {max_megabytes!r}")
     gr = import_gradio()
-    source = None if checkpoint is None else Path(checkpoint)
-    folder = Flags(Path(flags), source) if flags is not None else None
+    source = None if checkpoint is None else user_path(checkpoint)
+    folder = Flags(user_path(flags), source) if flags is not None else None
     page = Page(classifier, folder, max_pictures, max_megabytes)
     labels = [*classifier.class_names, *([MULTI_ITEM] if classifier.multi_item else [])]
     markup = page_markup(

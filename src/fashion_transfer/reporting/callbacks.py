@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lightning as L
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from fashion_transfer.files import atomic_path
+from fashion_transfer.paths import user_path
 from fashion_transfer.reporting.class_figures import class_bars, confusion_matrix
 from fashion_transfer.reporting.figures import reliability_diagram
 from fashion_transfer.reporting.image_sheets import mistakes_sheet, views_sheet
@@ -60,7 +60,7 @@ class Figures(Callback):
     """
 
     def __init__(self, folder: str | None = None) -> None:
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else user_path(folder)
         self._latest: Outcome | None = None
         self._best: Outcome | None = None
         self._best_score: float | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.paths import user_path
 from fashion_transfer.runs.differences import is_number, settings
 from fashion_transfer.runs.record import RECORD, RunRecord, read_metrics, read_record
 
@@ -141,7 +142,7 @@ def choose(text: str, runs: Sequence[Run], logs: Path) -> list[Run]:
         FashionTransferError: no run or more than one fits.
     """
     wanted = text.strip("/")
-    with_path = Path(text).expanduser()
+    with_path = user_path(text)
     if with_path.is_dir() and with_path.resolve().is_relative_to(logs.resolve()):
         wanted = with_path.resolve().relative_to(logs.resolve()).as_posix()
         if inside := [r for r in runs if wanted == "." or _is_in(r.path, wanted)]:
