@@ -54,6 +54,16 @@ def _garbage_collected():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _small_passes():
+    """Cached features are computed in passes filled up to a size, and the sets here are smaller."""
+    engine = sys.modules.get("fashion_transfer.features.engine")
+    with pytest.MonkeyPatch.context() as patch:
+        if engine is not None:
+            patch.setitem(engine.MAX_PASS_SIZE, "cpu", 8)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _configuration_parsed_once():
     if "hydra" not in sys.modules:
         yield

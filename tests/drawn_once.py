@@ -12,6 +12,9 @@ from torch import nn
 from fashion_transfer.features import Backbone
 from fashion_transfer.features.adapters.state_dicts import build_random
 
+MAX_DRAWN = 4
+"""Backbones that are kept, the last ones used: each is 45 MB and more."""
+
 _drawn: dict[str, Backbone] = {}
 
 
@@ -28,12 +31,15 @@ def drawn_once() -> Iterator[None]:
     def copy_or_initialise(self: Backbone, *args: Any, **options: Any) -> None:
         key = repr((args, sorted(options.items())))
         if key in _drawn:
-            build_random(nn.Identity, _drawn[key].name)
-            self.__dict__ = copy.deepcopy(_drawn[key]).__dict__
+            drawn = _drawn[key] = _drawn.pop(key)
+            build_random(nn.Identity, drawn.name)
+            self.__dict__ = copy.deepcopy(drawn).__dict__
             return
         initialise(self, *args, **options)
         if self.weights_name == "random" and "torchvision" in self.versions:
             _drawn[key] = copy.deepcopy(self)
+            if len(_drawn) > MAX_DRAWN:
+                del _drawn[next(iter(_drawn))]
 
     with mock.patch.object(Backbone, "__init__", copy_or_initialise):
         yield

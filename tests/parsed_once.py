@@ -20,9 +20,7 @@ def parsed_once() -> Iterator[None]:
     load = ConfigRepository.load_config
 
     def copy_or_load(self: ConfigRepository, config_path: str) -> ConfigResult | None:
-        if [source.path for source in self.sources if source.scheme() == "file"] != [
-            f"file://{CONF}"
-        ]:
+        if [source.path for source in self.sources if source.scheme() == "file"] != [str(CONF)]:
             return load(self, config_path)
         if config_path not in _parsed:
             _parsed[config_path] = load(self, config_path)

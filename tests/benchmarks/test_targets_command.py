@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion_transfer.benchmarks import targets
+from fashion_transfer.benchmarks import structure, targets
 from fashion_transfer.benchmarks.guide import code_of
 from fashion_transfer.benchmarks.recipes import RECIPES
 from fashion_transfer.benchmarks.run_keys import run_key
@@ -44,6 +44,13 @@ def folder(tmp_path) -> Path:
     comparison = {"rows": compared, "base": {"name": "v0.1.0"}, "head": {"commit": "fedcba987654"}}
     (tmp_path / "compare.json").write_text(json.dumps(CONDITIONS | comparison))
     return tmp_path
+
+
+@pytest.fixture
+def few_modules(monkeypatch):
+    """Has the structure be that of one module; `test_structure.py` reads all of them."""
+    few = {m: path for m, path in structure.modules().items() if "benchmarks.targets" in m}
+    monkeypatch.setattr(structure, "modules", lambda source: few)
 
 
 def measured(folder: Path, measure: str) -> Measured | None:
@@ -104,7 +111,7 @@ def test_empty_folder_has_no_results(tmp_path, measure):
 @pytest.mark.parametrize(
     "measure", ["circles", "upward_imports", "private_words", "largest_class", "largest_file"]
 )
-def test_structure_is_counted_now(tmp_path, measure):
+def test_structure_is_counted_now(tmp_path, few_modules, measure):
     assert measured(tmp_path, measure).source == "now"
 
 
@@ -134,7 +141,7 @@ def test_every_target_has_bounds_and_a_measure_that_exists():
             assert row.bounds[0] is not None, row.what
 
 
-def test_table_is_printed_with_its_sources(folder, capsys, monkeypatch):
+def test_table_is_printed_with_its_sources(folder, few_modules, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as ended:
         targets.main(["--results", str(folder), "--issue", "4", "11"])

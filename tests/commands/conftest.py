@@ -25,7 +25,6 @@ from drawn_once import drawn_once
 
 from fashion_transfer.commands import build
 from fashion_transfer.data import cutout
-from fashion_transfer.features.engine import MAX_PASS_SIZE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,8 +105,6 @@ def _as_in_a_process_of_its_own(script: str, arguments: Sequence[str], cwd: Path
     with (
         _exit_handlers_called(),
         drawn_once(),
-        # Cached features are computed in passes filled up to this size, and sets are smaller here.
-        mock.patch.dict(MAX_PASS_SIZE, cpu=8),
         # The tests have frozen what was there before; what they leave is to be found.
         mock.patch.object(gc, "freeze"),
         mock.patch.object(gc, "unfreeze"),

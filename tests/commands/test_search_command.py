@@ -31,9 +31,9 @@ def search(run, tiny, plain):
 
 @pytest.fixture(scope="module")
 def searched(search, tmp_path_factory):
-    """The study folder, and the output, of a search of 8 trials; do not change it."""
+    """The study folder, and the output, of a search of 6 trials; do not change it."""
     logs = tmp_path_factory.mktemp("searched")
-    ran = search(logs, "trials=8")
+    ran = search(logs, "trials=6")
     ran.succeeded()
     return logs / "search" / "default", ran.out
 
@@ -53,7 +53,7 @@ def outcomes(folder):
 def test_every_trial_is_a_run_folder(searched):
     folder, _ = searched
     trials = trials_of(folder)
-    assert [trial.number for trial in trials] == list(range(8))
+    assert [trial.number for trial in trials] == list(range(6))
     states = {"COMPLETE": "finished", "PRUNED": "pruned"}
     assert {trial.state.name for trial in trials} == set(states)
     for trial in trials:
@@ -95,7 +95,7 @@ def test_winner_is_tested_once_and_its_command_gives_the_same(searched, run):
 def test_search_ends_in_a_table_and_figures(searched):
     folder, out = searched
     rows = list(csv.DictReader((folder / "search.csv").open()))
-    assert len(rows) == 8
+    assert len(rows) == 6
     values = [float(row["val/loss"]) for row in rows if row["state"] == "finished"]
     assert values == sorted(values)
     assert rows[0]["state"] == "finished"
@@ -104,9 +104,9 @@ def test_search_ends_in_a_table_and_figures(searched):
     for name in re.findall(r"\]\((\w+\.png)\)", text):
         assert (folder / name).read_bytes()[:4] == b"\x89PNG"
     assert "history.png" in text
-    assert "8 trials: " in text
+    assert "6 trials: " in text
     assert "python train.py" in text
-    assert len(re.findall(r"^trial \d \(of 8\): ", out, re.MULTILINE)) == 8
+    assert len(re.findall(r"^trial \d \(of 6\): ", out, re.MULTILINE)) == 6
     assert "min left" in out
     table = [line for line in out.splitlines() if "│" in line or "┃" in line]
     assert table
@@ -114,14 +114,14 @@ def test_search_ends_in_a_table_and_figures(searched):
 
 
 def test_trials_are_the_total_and_more_of_them_continue(search, searched, tmp_path):
-    search(tmp_path, "trials=5").succeeded()
-    more = search(tmp_path, "trials=8")
+    search(tmp_path, "trials=4", "test=false").succeeded()
+    more = search(tmp_path, "trials=6")
     more.succeeded()
     folder = tmp_path / "search" / "default"
     assert outcomes(folder) == outcomes(searched[0])
-    assert len(re.findall(r"^trial \d", more.out, re.MULTILINE)) == 3
+    assert len(re.findall(r"^trial \d", more.out, re.MULTILINE)) == 2
     before = (folder / JOURNAL).read_bytes()
-    again = search(tmp_path, "trials=8")
+    again = search(tmp_path, "trials=6")
     again.succeeded()
     assert (folder / JOURNAL).read_bytes() == before
     assert not re.search(r"^trial \d", again.out, re.MULTILINE)
@@ -147,13 +147,13 @@ def test_interrupted_search_continues_as_if_it_had_not_been(
         start(task)
 
     monkeypatch.setattr(ClassificationTask, "on_train_epoch_start", stop)
-    ran = search(tmp_path, "trials=8")
+    ran = search(tmp_path, "trials=6")
     assert ran.status == 130
     assert "python search.py" in ran.err
-    assert "trials=8" in ran.err
+    assert "trials=6" in ran.err
     assert "continues the study" in ran.err
     monkeypatch.undo()
-    search(tmp_path, "trials=8").succeeded()
+    search(tmp_path, "trials=6", "test=false").succeeded()
     assert outcomes(tmp_path / "search" / "default") == outcomes(searched[0])
 
 

@@ -152,7 +152,7 @@ def test_a_preparation_without_synthetic_images_has_the_test_split_alone(test_da
 
 
 def test_features_are_cached_once(test_data, backbone, tmp_path, monkeypatch):
-    monkeypatch.setitem(MAX_PASS_SIZE, "cpu", 2)  # else each set is filled up to 128 images
+    monkeypatch.setitem(MAX_PASS_SIZE, "cpu", 2)  # else each set is filled up to 8 images
     extractor = Extractor(backbone, FeatureStore(tmp_path / "cache"))
     test_data.extractor = extractor
     sets = evaluation_sets(test_data, 2)

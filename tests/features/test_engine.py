@@ -12,6 +12,12 @@ from fashion_transfer.features import engine as module
 from fashion_transfer.features.engine import Engine
 
 
+@pytest.fixture(autouse=True)
+def _whole_passes(monkeypatch):
+    """Passes as large as for a user."""
+    monkeypatch.setitem(module.MAX_PASS_SIZE, "cpu", 128)
+
+
 @pytest.fixture
 def engine(backbone):
     """The engine of the shared backbone; changed only by monkeypatch."""
