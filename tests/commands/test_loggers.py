@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.errors import InstantiationException
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from omegaconf import OmegaConf
 from outcomes import only_run, read_metrics
@@ -21,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from fashion_transfer.commands import loggers
+from fashion_transfer.commands.errors import explain
 from fashion_transfer.commands.loggers import build_loggers, logged_run
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.models import ClassificationTask
@@ -151,6 +153,18 @@ def test_missing_package_is_one_line_that_names_it(run, tiny, tmp_path, monkeypa
     monkeypatch.setattr("fashion_transfer.commands.loggers.find_spec", missing)
     message = run("train.py", *tiny(tmp_path, f"logger={name}")).mistake()
     assert message == f'logger={name} needs the package {name}: pip install -e ".[{name}]"'
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b", "a#b"])
+def test_folder_that_mlflow_takes_for_an_address_is_one_line(monkeypatch, name):
+    monkeypatch.setattr(loggers, "find_spec", lambda package: True)
+    entry = {
+        "_target_": "fashion_transfer.commands.mlflow_logger.MLFlowLogger",
+        **{"experiment_name": "x", "tracking_uri": f"sqlite:////logs/{name}/mlflow.db"},
+    }
+    with pytest.raises(InstantiationException) as caught:
+        build_loggers(OmegaConf.create({"logger": {"mlflow": entry}}))
+    assert explain(caught.value).endswith("mean something else: give another paths.logs")
 
 
 def test_two_loggers_can_be_chosen_by_name(run, tiny, tmp_path):

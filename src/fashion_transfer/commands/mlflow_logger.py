@@ -10,6 +10,8 @@ from filelock import FileLock
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from fashion_transfer.errors import FashionTransferError
+
 FILE = "sqlite:///"
 
 
@@ -26,6 +28,11 @@ class MLFlowLogger(lightning.MLFlowLogger):
         self, experiment_name: str, tracking_uri: str | None = None, **options: Any
     ) -> None:
         of_file = (tracking_uri or "").startswith(FILE)
+        if of_file and not set("%?#").isdisjoint(str(tracking_uri)):
+            raise FashionTransferError(
+                f"MLflow takes {tracking_uri} for an address, in which %, ? and # mean something "
+                "else: give another paths.logs"
+            )
         self.lock = FileLock(f"{tracking_uri}.lock".removeprefix(FILE)) if of_file else None
         with self.lock or nullcontext():
             super().__init__(experiment_name, tracking_uri=tracking_uri, **options)
