@@ -39,6 +39,8 @@ RENAMED_WITHOUT_TRAINER = RENAMED | {"trainer.accelerator": "device"}
 """The same for evaluate.py and predict.py, which have no trainer any more."""
 
 PATH_KEYS = {
+    "callbacks.best.dirpath",
+    "callbacks.best.filename",
     "ckpt_path",
     "data.dir",
     "flags",

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,12 @@ from fashion_transfer.commands.errors import explain
 from fashion_transfer.commands.launch import external_arguments
 
 log = logging.getLogger(__name__)
+
+SPEAKING = tuple(f"lightning.pytorch.{part}" for part in ("callbacks", "profilers", "tuner"))
+"""Loggers of what Lightning does only where somebody asks for it."""
+
+RANK_ZERO = "lightning.fabric.utilities.rank_zero"
+"""The logger of all the rest: of the trainer, and of some callbacks."""
 
 _failures: list[Exception] = []
 
@@ -96,14 +103,18 @@ def job(
 
 
 def quieten() -> None:
-    """Drops messages of libraries in every run that nobody here can or should act on."""
+    """Drops messages of libraries in every run that nobody here can or should act on.
+
+    What callbacks and profilers of Lightning say stays: somebody has asked for it.
+    """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Why training ended early is worth a line (callbacks.early_stopping.verbose).
-    early_stopping = logging.getLogger("lightning.pytorch.callbacks.early_stopping")
-    early_stopping.setLevel(logging.INFO)
-    early_stopping.handlers[:] = logging.getLogger().handlers
-    early_stopping.propagate = False  # Lightning's own handler would print it again
+    for name in (*SPEAKING, RANK_ZERO):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.handlers[:] = logging.getLogger().handlers
+        logger.propagate = False  # Lightning's own handler would print it again
+    logging.getLogger(RANK_ZERO).filters[:] = [_is_of_a_callback]
     # It reports on every machine without a GPU that there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for message in (
@@ -113,6 +124,11 @@ def quieten() -> None:
         r"Checkpoint directory .* exists and is not empty",  # of a run that is continued
         r"The dirpath has changed from",  # on purpose: another run's checkpoint may be continued
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
+        r"`ModelCheckpoint\(monitor='val/.*could not find",  # the run says so in its own words
         r"Corrupt EXIF data",  # what a camera wrote beside the picture, which is whole
     ):
         warnings.filterwarnings("ignore", message)
+
+
+def _is_of_a_callback(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or Path(record.pathname).parent.name == "callbacks"

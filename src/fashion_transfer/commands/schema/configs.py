@@ -28,6 +28,12 @@ from fashion_transfer.commands.schema.types import (
 )
 
 Batches = Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0)] | None
+Precision = (
+    Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "32", "16", "bf16", 32, 16] | None
+)
+Watched = Literal["val/loss", "val/accuracy", "val/macro_accuracy", "train/loss", "train/accuracy"]
+LowPrecision = Literal["bf16-true", "16-true"]  # refused, with why
+SomeBatches = Annotated[float, Field(gt=0, le=1)] | Annotated[int, Field(ge=1)] | None
 
 
 # ---- warnings, trainer, callbacks, folders
@@ -68,15 +74,23 @@ class Trainer(Target):
     max_epochs: Positive | Literal[-1]
     min_epochs: Positive | None = OPTIONAL
     max_steps: Positive | Literal[-1] = OPTIONAL
+    max_time: Annotated[
+        Annotated[str, Field(pattern=r"^\d+:\d+:\d+:\d+$")] | dict[str, Number] | None,
+        "days:hours:minutes:seconds such as 00:12:00:00, or a node such as {hours:12}",
+    ] = OPTIONAL
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: Annotated[Positive | list[int] | str, "a whole number from 1, a list of them, or auto"]
     num_nodes: Positive = OPTIONAL
     strategy: Annotated[str | dict[str, Any], "a name such as ddp, or a node"] = OPTIONAL
+    precision: Annotated[
+        Precision | LowPrecision, "one of 32-true, bf16-mixed, 16-mixed, 64-true"
+    ] = OPTIONAL
     deterministic: bool | Literal["warn"]
     benchmark: bool | None = OPTIONAL
     num_sanity_val_steps: Annotated[int, Field(ge=-1)]
     check_val_every_n_epoch: Positive
-    limit_train_batches: Batches = OPTIONAL
+    val_check_interval: SomeBatches = OPTIONAL
+    limit_train_batches: SomeBatches = OPTIONAL
     limit_val_batches: Batches
     limit_test_batches: Batches = OPTIONAL
     overfit_batches: Batches = OPTIONAL
@@ -96,10 +110,31 @@ class Callback(Target):
     """An entry of `callbacks`."""
 
 
+class Checkpoint(Callback):
+    """Saves checkpoints."""
+
+    names = ("lightning.pytorch.callbacks.ModelCheckpoint",)
+    dirpath: PathName | None = OPTIONAL
+    filename: str | None = OPTIONAL
+    monitor: Watched | None = OPTIONAL
+    mode: Mode = OPTIONAL
+    save_top_k: Annotated[int, Field(ge=-1)] = OPTIONAL
+    save_last: bool | Literal["link"] | None = OPTIONAL
+    save_weights_only: bool = OPTIONAL
+    every_n_train_steps: Whole | None = OPTIONAL
+    every_n_epochs: Whole | None = OPTIONAL
+    train_time_interval: Annotated[
+        dict[str, Any] | None, "a node with _target_=datetime.timedelta"
+    ] = OPTIONAL
+    auto_insert_metric_name: bool = OPTIONAL
+    enable_version_counter: bool = OPTIONAL
+
+
 class EarlyStopping(Callback):
     """Ends training when a metric no longer gets better."""
 
     names = ("lightning.pytorch.callbacks.EarlyStopping",)
+    monitor: Watched
     patience: Whole
     min_delta: Number = OPTIONAL
     mode: Mode
