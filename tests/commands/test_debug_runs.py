@@ -61,7 +61,16 @@ def test_choice_of_optimizer_and_schedule_trains(run, tiny, plain, tmp_path, ove
     assert "val/loss" in read_metrics(only_run(tmp_path))
 
 
-@pytest.mark.parametrize("overrides", ["logger=null", "callbacks=null logger=none", "~callbacks"])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "logger=null",
+        "~logger",
+        "logger.csv=null logger.tensorboard=null",
+        "callbacks=null logger=none",
+        "~callbacks",
+    ],
+)
 def test_without_a_group_a_run_is_as_with_none_of_its_entries(run, tiny, tmp_path, overrides):
     arguments = tiny(tmp_path, "test=false", "trainer.max_epochs=1", *overrides.split())
     run("train.py", *arguments).succeeded()

@@ -116,6 +116,10 @@ WRONG = {
         "data.batch_size=1.5",
         "data.batch_size must be a whole number from 1, got 1.5",
     ),
+    "part of a pixel": (
+        "data.image_size=64.5",
+        "data.image_size must be a whole number from 32, got 64.5",
+    ),
     "list for a number": (
         "data.batch_size=[32]",
         "data.batch_size must be a whole number from 1, got [32]",
@@ -178,6 +182,17 @@ WRONG = {
         "there is no model.head: choose one by model/head=linear, model/head=mlp",
     ),
     "no head, deleted": ("~model/head", "there is no model.head: choose one by model/head=linear"),
+    "no optimizer, as a group": (
+        "model/optimizer=null",
+        "there is no model.optimizer: choose one by model/optimizer=adam, model/optimizer=adamw",
+    ),
+    "no data set": ("data=null", "there is no data: choose one by data=clothing, data="),
+    "no data set, deleted": ("~data", "there is no data: choose one by data=clothing, data="),
+    "no trainer, deleted": ("~trainer", "there is no trainer: choose one by trainer="),
+    "no backbone": ("model/backbone=null", "there is no model.backbone: choose one by model/back"),
+    "no model": ("model=null", "there is no model: choose one by model=default"),
+    "no policy": ("policy=null", "there is no policy: choose one by policy="),
+    "no paths": ("paths=null", "there is no paths: choose one by paths=default"),
     "no optimizer": ("model.optimizer=null", "there is no model.optimizer: choose one by"),
     "no trainer": ("trainer=null", "there is no trainer: choose one by trainer="),
     "deleted key": ("~model.mixup", "model.mixup is missing: give it a value, a number from 0"),
@@ -237,6 +252,65 @@ WRONG = {
     "nesterov without momentum": (
         "model/optimizer=sgd model.optimizer.momentum=0",
         "model.optimizer cannot be built: Nesterov momentum requires a momentum",
+    ),
+    # ---- what Lightning would do, and a run cannot
+    "precision of all parameters": (
+        "+trainer.precision=bf16-true",
+        "trainer.precision=bf16-true would round what is not in the backbone, as the statistics "
+        "that standardise features: use trainer.precision=bf16-mixed",
+    ),
+    "half precision of all parameters": (
+        "+trainer.precision=16-true",
+        "use trainer.precision=bf16-mixed",
+    ),
+    "unknown precision": ("+trainer.precision=low", "trainer.precision must be one of 32-true, bf"),
+    "search for a batch size": (
+        "+callbacks.size._target_=lightning.pytorch.callbacks.BatchSizeFinder",
+        "callbacks.size looks for the largest batch that fits into memory, and cached features "
+        "always fit: leave it out, and give data.batch_size=N",
+    ),
+    "training of the backbone": (
+        "+callbacks.tune._target_=lightning.pytorch.callbacks.BackboneFinetuning",
+        "callbacks.tune trains a backbone that stays frozen here: leave it out, and give",
+    ),
+    "pruning": (
+        "+callbacks.prune._target_=lightning.pytorch.callbacks.ModelPruning",
+        "callbacks.prune would prune the frozen backbone",
+    ),
+    "metric of another name": (
+        "callbacks=early_stopping callbacks.early_stopping.monitor=val_loss",
+        "callbacks.early_stopping.monitor must be one of val/loss, val/accuracy",
+    ),
+    "speed alone": ("+trainer.barebones=true", "trainer.barebones=true leaves no checkpoint"),
+    "no checkpoints": (
+        "+trainer.enable_checkpointing=false",
+        "trainer.enable_checkpointing=false",
+    ),
+    "best checkpoint between validations": (
+        "+callbacks.best.every_n_train_steps=5",
+        "callbacks.best.every_n_train_steps=5 is not possible, as a validation chooses the best "
+        "checkpoint: leave it out, or add another callback",
+    ),
+    "time for a number of checkpoints": (
+        "+callbacks.best.train_time_interval=5",
+        "callbacks.best.train_time_interval must be a node with _target_=datetime.timedelta",
+    ),
+    "two last checkpoints": (
+        "+callbacks.best.save_last=true",
+        "callbacks.best.save_last=true is not possible",
+    ),
+    "last checkpoint of another name": (
+        "callbacks.last.filename=end",
+        "callbacks.last.filename='end' is not possible, as ckpt_path=last continues from last.ckpt",
+    ),
+    "several last checkpoints": (
+        "+callbacks.last.save_top_k=-1",
+        "callbacks.last.save_top_k=-1 is not possible",
+    ),
+    "metric with a slash in a file name": (
+        "callbacks.best.filename={epoch}-{val/loss:.2f}",
+        "callbacks.best.filename={epoch}-{val/loss:.2f} would make a folder, by the / in the "
+        "metric's name: add +callbacks.best.auto_insert_metric_name=false",
     ),
     # ---- an override that is none
     "no value": ("learning_rate", "learning_rate is no key=value"),

@@ -1,15 +1,19 @@
 """What a task fits after each validation: temperature, OOD limit and threshold."""
 
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
 from fashion_transfer.confidence import fit_temperature, fit_threshold
 from fashion_transfer.confidence.calibrator import OOD_QUANTILE, STANDARD_ERRORS
-from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.models import EvaluationTask, load_classifier
-from fashion_transfer.models.left_out import left_out
+from fashion_transfer.models.left_out import left_out, warn_unreached
 from fashion_transfer.synthetic import Exposure
+
+NO_LEARNING = partial(torch.optim.SGD, lr=0.0)
 
 
 class Thresholds(Callback):
@@ -163,19 +167,33 @@ def test_threshold_auto_is_what_the_validation_images_give(exposed):
     assert load_classifier(exposed.last, precision="float32").threshold == expected
 
 
-def test_threshold_auto_that_no_epoch_reaches_ends_the_run_at_its_last(
-    make_task, make_trainer, feature_loader, tmp_path, monkeypatch
+@pytest.mark.parametrize("ending", [{"max_epochs": 2}, {"max_epochs": -1, "max_steps": 12}])
+def test_threshold_auto_that_no_threshold_reaches_warns_about_all_and_says_so(
+    make_task, make_trainer, feature_loader, tmp_path, caplog, ending
 ):
-    def unreachable(**options):
-        raise ArgumentError("selective_accuracy", "must be at most 0.5")
+    target = {"selective_accuracy": 1.0}
+    task = make_task(
+        standardise=False, optimizer=NO_LEARNING, threshold="auto", threshold_target=target
+    )
+    make_trainer(tmp_path, **ending).fit(task, feature_loader(), feature_loader(50, 1))
+    assert task.classifier.threshold == 1.0
+    [line] = [r.getMessage() for r in caplog.records if "threshold=auto" in r.getMessage()]
+    assert "so every prediction carries a warning (selective_accuracy must be at most" in line
 
-    monkeypatch.setattr("fashion_transfer.models.classifier.fit_threshold", unreachable)
-    thresholds = Thresholds()
-    with pytest.raises(FashionTransferError, match="selective_accuracy must be at most"):
-        make_trainer(tmp_path, callbacks=[thresholds]).fit(
-            make_task(standardise=False, threshold="auto"), feature_loader(), feature_loader(50, 1)
-        )
-    assert thresholds.seen == [1.0]
+
+def test_threshold_auto_is_said_to_fail_where_it_does_in_the_best_epoch_alone(
+    exposed, altered, caplog
+):
+    def all_wrong(checkpoint):
+        correct = checkpoint["classifier"]["validation"]["correct"]
+        checkpoint["classifier"]["validation"]["correct"] = torch.zeros_like(correct)
+
+    classifier, target = exposed.classifier, {"selective_accuracy": 0.01}
+    warn_unreached(classifier, target, None)
+    assert caplog.records == []
+    warn_unreached(classifier, target, SimpleNamespace(best_model_path=str(altered(all_wrong))))
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("threshold=auto cannot be fitted, so every prediction carries a warning")
 
 
 def test_a_checkpoint_is_tested_at_its_own_fitted_threshold(

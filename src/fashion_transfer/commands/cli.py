@@ -3,12 +3,12 @@
 import gc
 import logging
 import os
-import re
 import secrets
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -23,12 +23,11 @@ from fashion_transfer.terminal import output, print_anything
 
 log = logging.getLogger(__name__)
 
-ASKED_FOR = (
-    "lightning.pytorch.callbacks.early_stopping",
-    "lightning.pytorch.callbacks.model_summary",
-    "lightning.pytorch.utilities.rank_zero",  # of trainer.max_time, and callbacks.best.verbose
-)
-"""Loggers of messages that a key of the configuration switches on."""
+SPEAKING = tuple(f"lightning.pytorch.{part}" for part in ("callbacks", "profilers", "tuner"))
+"""Loggers of what Lightning does only where somebody asks for it."""
+
+RANK_ZERO = tuple(f"lightning.{part}.utilities.rank_zero" for part in ("fabric", "pytorch"))
+"""The loggers of all the rest, of the trainer and of some callbacks: that of the last import."""
 
 _failures: list[Exception] = []
 
@@ -106,15 +105,19 @@ def job(
 
 
 def quieten() -> None:
-    """Drops messages of libraries in every run that nobody here can or should act on."""
+    """Drops messages of libraries in every run that nobody here can or should act on.
+
+    What callbacks and profilers of Lightning say stays: somebody has asked for it.
+    """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name in ASKED_FOR:
+    for name in (*SPEAKING, *RANK_ZERO):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.handlers[:] = logging.getLogger().handlers
         logger.propagate = False  # Lightning's own handler would print it again
-    logging.getLogger(ASKED_FOR[-1]).addFilter(_is_asked_for)
+    for name in RANK_ZERO:
+        logging.getLogger(name).filters[:] = [_is_of_a_callback]
     for name in ("filelock", "matplotlib", "PIL"):  # thousands of lines with hydra.verbose=true
         logging.getLogger(name).setLevel(logging.INFO)
     # It reports on every machine without a GPU that there is none.
@@ -126,12 +129,12 @@ def quieten() -> None:
         r"Checkpoint directory .* exists and is not empty",  # of a run that is continued
         r"The dirpath has changed from",  # on purpose: another run's checkpoint may be continued
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
+        r"`ModelCheckpoint\(monitor='val/.*could not find",  # the run says so in its own words
     ):
         warnings.filterwarnings("ignore", message)
     # What a camera wrote beside the picture, which is whole.
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _is_asked_for(entry: logging.LogRecord) -> bool:
-    wanted = r"Time limit reached|Epoch \d+, global step \d+: "
-    return entry.levelno > logging.INFO or bool(re.match(wanted, entry.getMessage()))
+def _is_of_a_callback(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or Path(record.pathname).parent.name == "callbacks"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from traceback import walk_tb
 from typing import Any
 
 from hydra.errors import (
@@ -55,11 +56,6 @@ SHORTAGES = {
 WORD_CUTOFF = 0.75
 """Similarity from which one word is taken for a misspelt other one."""
 
-OF_LIGHTNING = (
-    r"`val_check_interval` \(|^Early stopping conditioned on|Found more than one stateful"
-)
-"""Mistakes in the configuration that Lightning reports by errors of all kinds."""
-
 # Raised for values that the user gave, by libraries that the user named them for.
 _MISTAKES = (FashionTransferError, HydraException, OmegaConfBaseException)
 
@@ -88,8 +84,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         return missing_value(str(error.full_key))
     # By name: importing Lightning for it would cost every `--help` a second.
-    by_name = type(error).__name__ == "MisconfigurationException"
-    if isinstance(error, _MISTAKES) or by_name or re.search(OF_LIGHTNING, str(error)):
+    known = type(error).__name__ == "MisconfigurationException" or _is_raised_by_lightning(error)
+    if known or isinstance(error, _MISTAKES):
         return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
     return None
 
@@ -194,6 +190,13 @@ def _unknown_key(error: BaseException) -> str | None:
     everything: Any = OmegaConf.to_container(parent._get_root())
     keys = [k for k in keys_of(everything) if k.partition(".")[0] != "hydra"]
     return f"{unknown_key(key, keys)}{hint}"
+
+
+def _is_raised_by_lightning(error: BaseException) -> bool:
+    """Whether the code of Lightning itself has refused a value, and nothing that it calls."""
+    modules = [at.f_globals.get("__name__", "") for at, _ in walk_tb(error.__traceback__)]
+    by_lightning = bool(modules) and modules[-1].startswith("lightning.")
+    return by_lightning and isinstance(error, (RuntimeError, TypeError, ValueError))
 
 
 def _full_key(error: InstantiationException) -> str:

@@ -83,7 +83,7 @@ def processes(cfg: DictConfig, callbacks: Sequence[Any] = ()) -> int:
 
     try:
         trainer = instantiate(
-            options, logger=False, enable_checkpointing=False, _convert_="partial"
+            options, logger=False, enable_checkpointing=False, _convert_="all"
         )
     except Exception as error:
         cause = error.__cause__ or error

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from fashion_transfer import ranks
 from fashion_transfer.commands.arguments import resume_command
 from fashion_transfer.commands.build import ARGUMENT_NODES, build_datamodule, build_task, data_name
+from fashion_transfer.commands.checkpoints import best_checkpoint, keep_best
 from fashion_transfer.commands.errors import config_keys, explain
 from fashion_transfer.commands.external import external_rank
 from fashion_transfer.commands.launch import processes, run_ranks
@@ -32,7 +33,7 @@ from fashion_transfer.data import ClassificationDataModule
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.models import ClassificationTask, read_checkpoint
-from fashion_transfer.models.left_out import left_out, warn_left_out
+from fashion_transfer.models.left_out import left_out
 from fashion_transfer.reporting import print_metrics
 from fashion_transfer.runs.folders import run_lock, write_metrics
 from fashion_transfer.runs.hyperparameters import hyperparameters, overridden
@@ -117,12 +118,12 @@ def _train(cfg: DictConfig, record: RunRecord, callbacks: Sequence[Callback]) ->
             task = build_task(cfg, datamodule)
     with _timed(seconds, "features"):
         precision = _prepare_data(cfg, task, datamodule, trainer)
-    if not (datamodule.val_set and trainer.limit_val_batches):
-        _go_without_validation(task, trainer)
+    if reason := _without_validation(datamodule, trainer):
+        _go_without_validation(task, trainer, reason)
     with _logged(record, datamodule, trainer) as log_results:
         with _timed(seconds, "fit"), config_keys(cfg, *ARGUMENT_NODES):
             _fit(task, datamodule, trainer, cfg.ckpt_path)
-        best = _best_checkpoint(trainer)
+        best = keep_best(trainer, record.folder)
         metrics = _validation_metrics(trainer, best)
         if not math.isfinite(metrics.get("val/loss", 0.0)):
             raise FashionTransferError(
@@ -177,7 +178,19 @@ def _prepare_data(
     return precision
 
 
-def _go_without_validation(task: ClassificationTask, trainer: L.Trainer) -> None:
+def _without_validation(datamodule: ClassificationDataModule, trainer: L.Trainer) -> str:
+    """Returns why no epoch is validated; nothing if some are."""
+    every, epochs = trainer.check_val_every_n_epoch or 1, trainer.max_epochs or -1
+    if not datamodule.val_set:
+        return f"data={data_name()} has no validation images"
+    if not trainer.limit_val_batches:
+        return "trainer.limit_val_batches=0"
+    if 0 < epochs < every:
+        return f"trainer.check_val_every_n_epoch={every} is over trainer.max_epochs={epochs}"
+    return ""
+
+
+def _go_without_validation(task: ClassificationTask, trainer: L.Trainer, reason: str) -> None:
     """Has the best checkpoint be that of the last epoch.
 
     Raises:
@@ -187,15 +200,16 @@ def _go_without_validation(task: ClassificationTask, trainer: L.Trainer) -> None
     if plateau or trainer.early_stopping_callbacks:
         watching = "model/scheduler=plateau" if plateau else "callbacks.early_stopping"
         raise FashionTransferError(
-            f"{watching} watches the validation, and data={data_name()} has none: leave it out"
+            f"{watching} watches the validation, and there is none, as {reason}: leave it out"
         )
-    warn_left_out(task.classifier, task.auto_threshold)
+    trainer.limit_val_batches, trainer.check_val_every_n_epoch = 0, 1
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and (callback.monitor or "").startswith("val/"):
             log.warning(
-                "without validation there is no %s to choose by: %s.ckpt will be the last epoch's",
+                "without validation there is no %s to choose by (%s): best.ckpt will be the last "
+                "epoch's",
                 callback.monitor,
-                callback.filename,
+                reason,
             )
             callback.monitor = None
 
@@ -207,7 +221,7 @@ def _fit(
     path: str | None,
 ) -> None:
     def hint() -> str:
-        best = _best_checkpoint(trainer)
+        best = best_checkpoint(trainer)
         if best is None:
             return "no epoch had finished"
         return (
@@ -223,7 +237,7 @@ def _test(
     task: ClassificationTask,
     datamodule: ClassificationDataModule,
     trainer: L.Trainer,
-    path: str | None,
+    path: Path | None,
 ) -> Metrics:
     """Returns test metrics: of a checkpoint if there is one, else of the task as it is."""
     with interruptible():
@@ -233,14 +247,10 @@ def _test(
     return dict(results[0])
 
 
-def _best_checkpoint(trainer: L.Trainer) -> str | None:
-    return getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-
-
-def _validation_metrics(trainer: L.Trainer, best: str | None) -> Metrics:
+def _validation_metrics(trainer: L.Trainer, best: Path | None) -> Metrics:
     """Returns validation metrics, of the epoch of the best checkpoint."""
     # From the checkpoint: a run that is continued after its last epoch validates nothing any more.
-    if best is not None and Path(best).is_file():
+    if best is not None:
         return dict(read_checkpoint(best).get("metrics", {}))
     logged = trainer.callback_metrics.items()
     return {name: float(value) for name, value in logged if name.startswith("val/")}

@@ -14,11 +14,14 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig
 
+from fashion_transfer.commands.checkpoints import name_apart
 from fashion_transfer.commands.loggers import build_loggers
 from fashion_transfer.files import atomic_path
 
 SLOW = ("figures", "projector")
 """Callbacks that a sweep goes without: each takes more than a second per run."""
+
+FINDER = "LearningRateFinder"
 
 
 def build_trainer(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> L.Trainer:
@@ -40,14 +43,18 @@ def build_trainer(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> L.Trai
     loggers = build_loggers(cfg)
     if not loggers:
         chosen.pop("rate", None)  # it has nowhere to write to
-    built = [instantiate(callback) for callback in chosen.values() if callback is not None]
+    if cfg.ckpt_path is not None:  # which brings the rate along
+        chosen = {n: c for n, c in chosen.items() if FINDER not in str((c or {}).get("_target_"))}
+    built = [instantiate(c, _convert_="all") for c in chosen.values() if c is not None]
+    for callback in built:
+        name_apart(callback)
     trainer: L.Trainer = instantiate(
         cfg.trainer,
         callbacks=[*built, *callbacks],
         logger=loggers,
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=bar,
-        _convert_="partial",  # Lightning wants max_time as a dictionary
+        _convert_="all",  # Lightning wants max_time as a dictionary
     )
     return trainer
 

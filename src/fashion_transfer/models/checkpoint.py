@@ -5,7 +5,8 @@ A checkpoint is what Lightning writes, less the frozen backbone, and:
     format_version   of this module
     classifier       what `Classifier` is built from, in plain values; the backbone by name and
                      the SHA-256 of its weights
-    metrics          the validation metrics of its epoch
+    metrics          the validation metrics of its weights; none if they were not validated
+    lr               the learning rate that a LearningRateFinder has found, if there was one
 """
 
 import logging

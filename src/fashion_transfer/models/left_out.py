@@ -1,8 +1,13 @@
-"""What is not fitted where there are too few validation images."""
+"""What could not be fitted to the validation images."""
 
 import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from fashion_transfer.confidence import MIN_IMAGES
+from fashion_transfer.confidence import MIN_IMAGES, fit_threshold
+from fashion_transfer.errors import ArgumentError
+from fashion_transfer.models.checkpoint import read_checkpoint
 from fashion_transfer.models.classifier import Classifier
 
 log = logging.getLogger(__name__)
@@ -36,3 +41,25 @@ def warn_left_out(classifier: Classifier, auto_threshold: bool) -> bool:
             classifier.threshold,
         )
     return bool(names)
+
+
+def warn_unreached(classifier: Classifier, target: Mapping[str, Any], chosen: Any) -> None:
+    """Logs it where no threshold reaches what was asked for, and so all predictions are warned.
+
+    Args:
+        classifier: after its last validation, if there is any.
+        target: options of `fit_threshold`.
+        chosen: the callback that has saved the best epoch's checkpoint, which counts if there is
+            one.
+    """
+    best = getattr(chosen, "best_model_path", "")
+    validation: Mapping[str, Any] = classifier.calibrator.validation
+    if Path(best).is_file():
+        validation = read_checkpoint(best)["classifier"]["validation"]
+    try:
+        if validation:
+            fit_threshold(**validation, **target)
+    except ArgumentError as error:
+        log.warning(
+            "threshold=auto cannot be fitted, so every prediction carries a warning (%s)", error
+        )

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import LearningRateFinder as Finder
 from torch import nn
 
 from fashion_transfer.errors import ArgumentError, FashionTransferError
@@ -166,6 +167,24 @@ def check_length(schedule: Any, make: Callable[..., Schedule], steps: float) -> 
             raise FashionTransferError(
                 f"the schedule was built for {length} steps and this run takes {steps:.0f}: start "
                 "a new run, or continue at a constant rate, without a scheduler"
+            )
+
+
+def check_finder(trainer: L.Trainer) -> None:
+    """Checks that a LearningRateFinder could try all its rates before training ended.
+
+    Raises:
+        FashionTransferError: it needs more steps than training has.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        search = getattr(callback, "optimal_lr", None) if isinstance(callback, Finder) else None
+        if search is None:
+            continue
+        tried, steps = len(search.results["lr"]), trainer.estimated_stepping_batches
+        if steps <= tried < search.num_training:
+            raise FashionTransferError(
+                f"a LearningRateFinder tries {search.num_training} rates, and there are only "
+                f"{steps:.0f} steps: give more epochs, or num_training_steps={steps:.0f}"
             )
 
 

@@ -1,10 +1,10 @@
 """The training task: loops, optimizer and metrics of a classifier, as a LightningModule."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.trainer.states import TrainerFn
@@ -13,80 +13,30 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from fashion_transfer import ranks
-from fashion_transfer.confidence import Prediction, check_fraction
+from fashion_transfer.confidence import check_fraction
 from fashion_transfer.data.batch import Batch
 from fashion_transfer.data.samplers import share_of
 from fashion_transfer.errors import ArgumentError, FashionTransferError
-from fashion_transfer.models import checkpoint as checkpoints
 from fashion_transfer.models.classifier import Classifier, check_threshold_target
-from fashion_transfer.models.left_out import warn_left_out
+from fashion_transfer.models.evaluation_task import EvaluationTask
+from fashion_transfer.models.left_out import warn_left_out, warn_unreached
 from fashion_transfer.models.losses import balanced_weights, cross_entropy
 from fashion_transfer.models.mixup import mix
 from fashion_transfer.models.optimization import (
     build_optimizer,
     build_schedule,
+    check_finder,
     check_length,
     hyperparameters,
     schedule_options,
     set_hyperparameters,
 )
-from fashion_transfer.models.outputs import MacroAccuracy, OutputCollector, single_item_metrics
+from fashion_transfer.models.outputs import MacroAccuracy
+
+log = logging.getLogger(__name__)
 
 ADAMW = partial(torch.optim.AdamW, lr=0.001, weight_decay=3.0)
 ONE_CYCLE = partial(torch.optim.lr_scheduler.OneCycleLR, pct_start=0.3)
-
-
-class EvaluationTask(L.LightningModule):
-    """Tests a classifier and predicts with it, and writes and reads its checkpoints.
-
-    Every step takes a `Batch` in any of its forms.
-
-    Args:
-        classifier: as it was trained.
-    """
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.outputs = OutputCollector()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of images, as `Classifier.forward`."""
-        logits: Tensor = self.classifier(images)
-        return logits
-
-    def setup(self, stage: str) -> None:
-        """Brings the backbone into the precision that suits the device."""
-        self.classifier.backbone.to_device(self.trainer.strategy.root_device)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collects the outputs of test images."""
-        assert batch.labels is not None
-        self.outputs.update(*self.classifier.outputs(batch), batch.labels)
-
-    def on_test_epoch_end(self) -> None:
-        """Logs `test/…`: every metric of `single_item_metrics`."""
-        classifier = self.classifier
-        metrics = single_item_metrics(
-            self.outputs.take(),
-            classifier.class_names,
-            classifier.calibrator,
-            classifier.threshold,
-        )
-        # Every rank has the outputs of all: a mean over ranks changes nothing.
-        self.log_dict({f"test/{n}": value for n, value in metrics.items()}, sync_dist=True)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
-        """One `Prediction` per image of the batch."""
-        return self.classifier.decide(*self.classifier.outputs(batch))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what rebuilding the classifier needs, and leaves out the frozen backbone."""
-        checkpoints.describe(checkpoint, self.classifier, self.trainer.callback_metrics)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of another classifier, then adds the frozen backbone back."""
-        checkpoints.restore(checkpoint, self.classifier)
 
 
 class ClassificationTask(EvaluationTask):
@@ -140,6 +90,7 @@ class ClassificationTask(EvaluationTask):
                 "class_weights", f"must be 'balanced', or None for none, got {class_weights!r}"
             )
         self.optimizer = optimizer
+        self.lr: float | None = None  # instead of the optimizer's: set by a LearningRateFinder
         self.scheduler = scheduler
         self.label_smoothing = label_smoothing
         self.mixup = mixup
@@ -173,9 +124,11 @@ class ClassificationTask(EvaluationTask):
     def configure_optimizers(self) -> Any:
         """The optimizer of all that is trained, and the schedule if there is one."""
         classifier = self.classifier
+        make = self.optimizer if self.lr is None else partial(self.optimizer, lr=self.lr)
         optimizer = build_optimizer(
-            self.optimizer, classifier.head, classifier.stage, self.trainable_stage_lr, self.mixup
+            make, classifier.head, classifier.stage, self.trainable_stage_lr, self.mixup
         )
+        self._built_lr = self.lr
         self._hyperparameters = hyperparameters(optimizer)
         if self.scheduler is None:
             return optimizer
@@ -184,24 +137,17 @@ class ClassificationTask(EvaluationTask):
         return {"optimizer": optimizer, "lr_scheduler": options}
 
     def on_fit_start(self) -> None:
-        """Weighs the classes, and standardises unless a resumed run brought the statistics."""
-        classifier = self.classifier
-        if self.class_weights is not None:
-            datamodule = self._datamodule(
-                "class_weights needs the labels of the training images", "leave class_weights out"
-            )
-            weights = balanced_weights(datamodule.class_counts) + [1.0] * classifier.multi_item
-            self.label_weights = torch.tensor(weights, device=self.device)
-        if classifier.standardise is not None and not classifier.standardise.fitted:
-            datamodule = self._datamodule(
-                "standardising needs the features of the training images",
-                "build the classifier with standardise=False",
-            )
-            loader = datamodule.clean_dataloader()
-            classifier.fit_standardise(batch.to(self.device) for batch in loader)
+        """Fits what training needs first; takes the rate that a LearningRateFinder has set."""
+        self.train()  # a loaded task predicts until now
+        check_finder(self.trainer)
+        if self.lr != self._built_lr:
+            log.info("learning rate %g, as a LearningRateFinder found", self.lr)
+            self.trainer.strategy.setup_optimizers(self.trainer)  # the schedule, too
+        _fit_statistics(self)
 
     def on_train_start(self) -> None:
         """Checks that what a checkpoint restored fits this run's schedule and rates."""
+        _fit_statistics(self)  # a LearningRateFinder trains before `on_fit_start`
         if self.scheduler is None:
             # A schedule of the checkpoint's run leaves rate and betas where it ended.
             set_hyperparameters(self.trainer.optimizers[0], self._hyperparameters)
@@ -264,28 +210,32 @@ class ClassificationTask(EvaluationTask):
         outputs, classifier = self.outputs.take(), self.classifier
         if self.trainer.state.fn != TrainerFn.FITTING or self.trainer.sanity_checking:
             return
+        self._validated_step = self.trainer.global_step
         classifier.calibrator.fit(outputs.logits, outputs.labels, outputs.ood_score)
         self._warned = self._warned or warn_left_out(classifier, self.auto_threshold)
-        if not self.auto_threshold or not classifier.calibrator.validation:
-            return
-        try:
-            classifier.fit_threshold(self.threshold_target)
-        except FashionTransferError:
-            if self.current_epoch + 1 == self.trainer.max_epochs:
-                raise
-            classifier.threshold = 1.0  # no prediction of this epoch is accurate enough yet
+        if self.auto_threshold and classifier.calibrator.validation:
+            try:
+                classifier.fit_threshold(self.threshold_target)
+            except FashionTransferError:
+                classifier.threshold = 1.0  # no prediction of this epoch is accurate enough yet
+
+    def on_train_end(self) -> None:
+        """Says what could not be fitted: nothing without a validation, or the threshold alone."""
+        self._warned = self._warned or warn_left_out(self.classifier, self.auto_threshold)
+        if self.auto_threshold:
+            warn_unreached(self.classifier, self.threshold_target, self.trainer.checkpoint_callback)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As of an `EvaluationTask`; and the learning rate of a LearningRateFinder."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["lr"] = self.lr
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """As of an `EvaluationTask`; a fitted threshold is restored, too."""
+        """As of an `EvaluationTask`; that rate and a fitted threshold are restored, too."""
         super().on_load_checkpoint(checkpoint)
+        self.lr = checkpoint.get("lr")
         if self.auto_threshold:
             self.classifier.threshold = checkpoint["classifier"]["threshold"]
-
-    def _datamodule(self, need: str, remedy: str) -> Any:
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if datamodule is None:
-            raise FashionTransferError(f"{need}: give trainer.fit a datamodule, or {remedy}")
-        return datamodule
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(logits, labels, self.label_smoothing, self.label_weights)
@@ -295,3 +245,31 @@ def _number(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ArgumentError(name, f"must be a number, got {value!r}")
     return value
+
+
+def _fit_statistics(task: ClassificationTask) -> None:
+    """Weighs the classes, and standardises unless a resumed run brought the statistics."""
+    classifier = task.classifier
+    if task.class_weights is not None:
+        datamodule = _datamodule(
+            task,
+            "class_weights needs the labels of the training images",
+            "leave class_weights out",
+        )
+        weights = balanced_weights(datamodule.class_counts) + [1.0] * classifier.multi_item
+        task.label_weights = torch.tensor(weights, device=task.device)
+    if classifier.standardise is not None and not classifier.standardise.fitted:
+        datamodule = _datamodule(
+            task,
+            "standardising needs the features of the training images",
+            "build the classifier with standardise=False",
+        )
+        loader = datamodule.clean_dataloader()
+        classifier.fit_standardise(batch.to(task.device) for batch in loader)
+
+
+def _datamodule(task: ClassificationTask, need: str, remedy: str) -> Any:
+    datamodule = getattr(task.trainer, "datamodule", None)
+    if datamodule is None:
+        raise FashionTransferError(f"{need}: give trainer.fit a datamodule, or {remedy}")
+    return datamodule

@@ -32,6 +32,10 @@ SomeBatches = Annotated[float, Field(gt=0, le=1)] | Positive
 Metric = Literal["val/loss", "val/accuracy", "val/macro_accuracy"]
 Watched = Literal["val/loss", "val/accuracy", "val/macro_accuracy", "train/loss", "train/accuracy"]
 Batches = Annotated[float, Field(ge=0, le=1)] | Annotated[int, Field(ge=0)] | None
+Precision = (
+    Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "32", "16", "bf16", 32, 16] | None
+)
+LowPrecision = Literal["bf16-true", "16-true"]  # refused, with why
 
 
 # ---- warnings, trainer, callbacks, folders
@@ -77,6 +81,9 @@ class Trainer(Target):
     devices: Annotated[Positive | list[int] | str, "a whole number from 1, a list of them, or auto"]
     num_nodes: Positive = OPTIONAL
     strategy: Annotated[str | dict[str, Any], "a name such as ddp, or a node"] = OPTIONAL
+    precision: Annotated[
+        Precision | LowPrecision, "one of 32-true, bf16-mixed, 16-mixed, 64-true"
+    ] = OPTIONAL
     deterministic: bool | Literal["warn"]
     benchmark: bool | None = OPTIONAL
     num_sanity_val_steps: Annotated[int, Field(ge=-1)]
@@ -100,6 +107,26 @@ class Trainer(Target):
 
 class Callback(Target):
     """An entry of `callbacks`."""
+
+
+class Checkpoint(Callback):
+    """Saves checkpoints."""
+
+    names = ("lightning.pytorch.callbacks.ModelCheckpoint",)
+    dirpath: PathName | None = OPTIONAL
+    filename: str | None = OPTIONAL
+    monitor: Watched | None = OPTIONAL
+    mode: Mode = OPTIONAL
+    save_top_k: Annotated[int, Field(ge=-1)] = OPTIONAL
+    save_last: bool | Literal["link"] | None = OPTIONAL
+    save_weights_only: bool = OPTIONAL
+    every_n_train_steps: Whole | None = OPTIONAL
+    every_n_epochs: Whole | None = OPTIONAL
+    train_time_interval: Annotated[
+        dict[str, Any] | None, "a node with _target_=datetime.timedelta"
+    ] = OPTIONAL
+    auto_insert_metric_name: bool = OPTIONAL
+    enable_version_counter: bool = OPTIONAL
 
 
 class EarlyStopping(Callback):

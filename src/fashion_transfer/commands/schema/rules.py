@@ -1,10 +1,12 @@
 """Keys whose values are possible alone, but not together. Imports no torch."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.conf import HydraConf
 
+from fashion_transfer.commands.schema.check import shown
 from fashion_transfer.errors import FashionTransferError
 
 Config = Mapping[str, Any]
@@ -28,14 +30,55 @@ LBFGS = TARGETS["model/optimizer"]["lbfgs"]
 ENDING = ("OneCycleLR", "CosineAnnealingLR")
 """Schedules that need to know where training ends."""
 
-AVERAGING = ("EMAWeightAveraging", "StochasticWeightAveraging", "WeightAveraging")
-
 ELSEWHERE = {
     "callbacks": "add it to the node callbacks",
     "logger": "add it to the node logger",
     "plugins": "leave it out",
 }
 """Arguments of the trainer that it gets from elsewhere, and what to do."""
+
+_AVERAGING = "averages weights, and best.ckpt holds those that were trained: leave it out"
+CALLBACKS = {
+    "BatchSizeFinder": "looks for the largest batch that fits into memory, and cached features "
+    "always fit: leave it out, and give data.batch_size=N",
+    "BackboneFinetuning": "trains a backbone that stays frozen here: leave it out, and give "
+    "experiment=finetune, which trains the last stage",
+    "ModelPruning": "would prune the frozen backbone, too: leave it out",
+    "StochasticWeightAveraging": _AVERAGING,
+    "WeightAveraging": _AVERAGING,
+    "EMAWeightAveraging": _AVERAGING,
+}
+"""Callbacks of Lightning that do not suit a run, and why."""
+
+CHECKPOINTS: dict[str, tuple[str, dict[str, tuple[Any, ...]]]] = {
+    "best": (
+        "a validation chooses the best checkpoint",
+        {
+            "every_n_train_steps": (None, 0),
+            "train_time_interval": (None,),
+            "save_on_train_epoch_end": (None, False),
+            "save_last": (None, False),
+        },
+    ),
+    "last": (
+        "ckpt_path=last continues from last.ckpt, all of the last finished epoch",
+        {
+            "filename": ("last",),
+            "monitor": (None,),
+            "save_top_k": (1,),
+            "save_weights_only": (False,),
+            "every_n_train_steps": (None, 0),
+            "every_n_epochs": (None, 1),
+            "train_time_interval": (None,),
+            "save_on_train_epoch_end": (True,),
+            "save_last": (None, False),
+        },
+    ),
+}
+"""What the arguments of our two ModelCheckpoints must be, by default the first, and why."""
+
+METRIC_IN_NAME = re.compile(r"\{[^}:]*/")
+"""The field of a file name that a ModelCheckpoint fills with `val/loss=0.5`."""
 
 
 def check_targets_of_groups(
@@ -96,7 +139,7 @@ def check_training(config: Config) -> None:
     _check_monitor(config["monitor"])
     _check_lbfgs(config["model"])
     _check_validation(config)
-    _check_averaging(config.get("callbacks") or {})
+    _check_callbacks(config.get("callbacks") or {})
     _check_twins(config.get("callbacks") or {})
 
 
@@ -121,6 +164,18 @@ def _check_trainer(config: Config) -> None:
     for name, instead in ELSEWHERE.items():
         if name in trainer:
             raise FashionTransferError(f"trainer.{name} is read by nothing: {instead}")
+    if trainer.get("precision") in ("bf16-true", "16-true"):
+        raise FashionTransferError(
+            f"trainer.precision={trainer['precision']} would round what is not in the backbone, as "
+            "the statistics that standardise features: use trainer.precision=bf16-mixed, and "
+            "model.backbone.precision for the backbone"
+        )
+    for name, value in (("barebones", True), ("enable_checkpointing", False)):
+        if trainer.get(name) is value:
+            raise FashionTransferError(
+                f"trainer.{name}={shown(value)} leaves no checkpoint, which a run is for: leave it "
+                "out, and give logger=none or callbacks.progress=null for speed"
+            )
     schedule = _name(config["model"].get("scheduler"))
     endless = trainer["max_epochs"] == -1 and trainer.get("max_steps", -1) == -1
     if endless and schedule in ENDING:
@@ -152,10 +207,9 @@ def _check_lbfgs(model: Config) -> None:
     }
     for key, (value, reason, instead) in conflicts.items():
         if value:
-            shown = "true" if value is True else value
             raise FashionTransferError(
-                f"model/optimizer=lbfgs does not go with {key}={shown} ({reason}): give {instead}, "
-                "or another model/optimizer"
+                f"model/optimizer=lbfgs does not go with {key}={shown(value)} ({reason}): give "
+                f"{instead}, or another model/optimizer"
             )
     if _name(model.get("scheduler")) == "OneCycleLR":
         raise FashionTransferError(
@@ -188,13 +242,26 @@ def _check_validation(config: Config) -> None:
                 )
 
 
-def _check_averaging(callbacks: Config) -> None:
+def _check_callbacks(callbacks: Config) -> None:
     for name, callback in callbacks.items():
-        if _name(callback) in AVERAGING:
+        if reason := CALLBACKS.get(_name(callback)):
+            raise FashionTransferError(f"callbacks.{name} {reason}")
+        if _name(callback) != "ModelCheckpoint":
+            continue
+        key, file = f"callbacks.{name}", callback.get("filename") or ""
+        if METRIC_IN_NAME.search(file) and callback.get("auto_insert_metric_name", True):
             raise FashionTransferError(
-                f"callbacks.{name} averages weights, and best.ckpt holds those that were trained: "
-                f"no metric would be of what is saved. Give callbacks.{name}=null"
+                f"{key}.filename={file} would make a folder, by the / in the metric's name: add "
+                f"+{key}.auto_insert_metric_name=false, and words such as epoch={{epoch}}"
             )
+        reason, possible = CHECKPOINTS.get(name, ("", {}))
+        for option, values in possible.items():
+            value = callback.get(option, values[0])
+            if value not in values:
+                raise FashionTransferError(
+                    f"{key}.{option}={shown(value)} is not possible, as {reason}: leave it out, or "
+                    "add another callback"
+                )
 
 
 def _check_twins(callbacks: Config) -> None:

@@ -102,7 +102,8 @@ def arguments_of(target: Callable[..., Any]) -> tuple[list[str], bool]:
         names += [p.name for p in parameters if p.kind in named and p.name != "self"]
         if all(p.kind != p.VAR_KEYWORD for p in parameters):
             return names, False
-    return names, bool(functions)
+    # A class of C, such as datetime.timedelta, does not say what it takes.
+    return names, bool(functions) or getattr(target, "__new__", None) is not object.__new__
 
 
 def _check_arguments(key: str, node: Config, target: str, names: list[str], is_open: bool) -> None:
