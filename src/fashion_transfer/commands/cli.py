@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -15,8 +16,10 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
-from fashion_transfer.commands.errors import explain
+from fashion_transfer.commands.errors import explain, name_run_folder
+from fashion_transfer.commands.hydra_files import write_whole
 from fashion_transfer.commands.launch import external_arguments
+from fashion_transfer.errors import FashionTransferError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
         rewrite: turns the command's arguments into those for Hydra.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    write_whole()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a traceback and ends the process
     # Names the run folder: two runs that start in the same second must not share one.
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
@@ -42,9 +46,12 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
         if rewrite is not None:
             sys.argv[1:] = rewrite(sys.argv[1:])
         sys.argv += external_arguments()
-        main()
-        if _failures:
-            raise _failures.pop()
+        try:
+            main()
+            if _failures:
+                raise _failures.pop()
+        finally:
+            _flush()
     except BrokenPipeError:  # the reader, as in `--cfg job | head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as interrupt:
@@ -59,6 +66,19 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+def _flush() -> None:
+    """Writes what was printed to the end; what cannot be written is given up."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Or the interpreter would try again, and print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        message = f"standard output cannot be written ({error.strerror}): send it to another disk"
+        raise FashionTransferError(message) from error
 
 
 def job(
@@ -84,6 +104,7 @@ def job(
             gc.enable()
         return call(cfg)
     except Exception as error:
+        name_run_folder(error)
         hydra = HydraConfig.get()
         if hydra.mode == RunMode.RUN:
             _failures.append(error)  # handed to `run` past Hydra, which would print it twice
@@ -99,6 +120,7 @@ def quieten() -> None:
     """Drops messages of libraries in every run that nobody here can or should act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    threading.excepthook = _report_thread
     # Why training ended early is worth a line (callbacks.early_stopping.verbose).
     early_stopping = logging.getLogger("lightning.pytorch.callbacks.early_stopping")
     early_stopping.setLevel(logging.INFO)
@@ -116,3 +138,9 @@ def quieten() -> None:
         r"Corrupt EXIF data",  # what a camera wrote beside the picture, which is whole
     ):
         warnings.filterwarnings("ignore", message)
+
+
+def _report_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Reports an error of a thread, but of TensorBoard's: its writer raises that in this one."""
+    if not type(arguments.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(arguments)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.files import cannot_write
 
 HINTS = {
     "path to a state dict instead": "model.backbone.weights=PATH, or experiment=offline",
@@ -37,6 +39,7 @@ HINTS = {
     "name the folder of your photos": "data.dir=PATH",
     "or let them be skipped": "data.strict=false",
     "set composites=0 and controls=0": "data.synthetic=null",
+    "write elsewhere": "paths.logs=DIR",
     "or no synthetic ones": "data.synthetic=null, or images_per_set=0 in evaluate.py",
 }
 """Keys to set, by a phrase in a message of the library, which knows no keys."""
@@ -57,6 +60,8 @@ def explain(error: BaseException) -> str | None:
             cause = ArgumentError(f"{node}.{cause.name}", cause.message)
         if isinstance(cause, FashionTransferError):
             return with_hint(_one_line(cause))
+        if isinstance(cause, OSError) and (message := cannot_write(cause)):
+            return with_hint(message)
         if isinstance(cause, InstantiationException):
             node = _full_key(cause)
         cause = cause.__cause__
@@ -70,6 +75,18 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, _MISTAKES) or type(error).__name__ == "MisconfigurationException":
         return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
     return None
+
+
+def of_the_disk(error: BaseException) -> bool:
+    """Returns whether the disk could not be written, which is no fault of what was computed."""
+    return any(True for _ in _disk_errors(error))
+
+
+def name_run_folder(error: BaseException) -> None:
+    """Puts the run folder into errors of the disk that name no file, as those of open files."""
+    for cause in _disk_errors(error):
+        if cause.filename is None:
+            cause.filename = str(HydraConfig.get().runtime.output_dir)
 
 
 def missing_value(key: str) -> str:
@@ -172,6 +189,14 @@ def _unknown_key(error: BaseException) -> str | None:
     everything: Any = OmegaConf.to_container(parent._get_root())
     keys = [k for k in keys_of(everything) if k.partition(".")[0] != "hydra"]
     return f"{unknown_key(key, keys)}{hint}"
+
+
+def _disk_errors(error: BaseException) -> Iterator[OSError]:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cannot_write(cause, "a file"):
+            yield cause
+        cause = cause.__cause__
 
 
 def _full_key(error: InstantiationException) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from fashion_transfer.commands.run_details import print_difference, print_run
 from fashion_transfer.commands.runs_parser import parser
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.files import write_text
+from fashion_transfer.files import cannot_write, write_text
 from fashion_transfer.runs.collection import Run, choose, collect
 from fashion_transfer.runs.differences import differing
 from fashion_transfer.runs.leaderboard import METRICS, MORE_METRICS, Leaderboard, leaderboard
@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
-            print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+            reason = f"{error.filename or ''}: {error.strerror}"
+            print(f"error: {cannot_write(error) or reason}", file=sys.stderr)
             sys.exit(1)
         # The reader, as in `| head`, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

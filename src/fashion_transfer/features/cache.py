@@ -16,7 +16,7 @@ from rich.table import Table
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.store import FeatureStore, kernel_dir, nodes_in
 from fashion_transfer.features.usage import last_used
-from fashion_transfer.files import default_cache_dir
+from fashion_transfer.files import cannot_write, default_cache_dir
 
 COLUMNS = (
     "key",
@@ -36,6 +36,17 @@ BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 def main(arguments: list[str] | None = None) -> None:
     """Lists the store, or removes what `--remove` names, or what is over the limits."""
+    try:
+        _run(arguments)
+    except FashionTransferError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if message := cannot_write(error):
+            sys.exit(f"error: {message}")
+        raise
+
+
+def _run(arguments: list[str] | None) -> None:
     parser = argparse.ArgumentParser(prog="make cache ARGS=…", description=__doc__)
     parser.add_argument("--dir", type=Path, help=f"the cache; default {default_cache_dir()}")
     parser.add_argument(
@@ -54,17 +65,14 @@ def main(arguments: list[str] | None = None) -> None:
     )
     chosen = parser.parse_args(arguments)
     store = FeatureStore(chosen.dir)
-    try:
-        if chosen.remove:
-            _remove(store, chosen.remove, chosen.dry_run)
-        elif chosen.older_than is not None or chosen.max_size is not None:
-            age = _quantity("--older-than", chosen.older_than, SECONDS)
-            size = _quantity("--max-size", chosen.max_size, BYTES)
-            _limit(store, age, size, chosen.dry_run)
-        else:
-            _list(store)
-    except FashionTransferError as error:
-        sys.exit(f"error: {error}")
+    if chosen.remove:
+        _remove(store, chosen.remove, chosen.dry_run)
+    elif chosen.older_than is not None or chosen.max_size is not None:
+        age = _quantity("--older-than", chosen.older_than, SECONDS)
+        size = _quantity("--max-size", chosen.max_size, BYTES)
+        _limit(store, age, size, chosen.dry_run)
+    else:
+        _list(store)
 
 
 def _list(store: FeatureStore) -> None:

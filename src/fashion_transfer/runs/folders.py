@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock
 
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.files import write_text
+from fashion_transfer.files import Lock, write_text
 
 METRICS = "metrics.json"
 BEST = Path("checkpoints") / "best.ckpt"
@@ -24,12 +23,12 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
 
 
-def run_lock(folder: Path) -> FileLock:
+def run_lock(folder: Path) -> Lock:
     """Returns a lock to hold while a run is under way.
 
     The operating system releases it when the process is killed.
     """
-    return FileLock(folder / ".lock", timeout=0)
+    return Lock(folder / ".lock", timeout=0)
 
 
 def newest_checkpoint(logs: Path) -> Path:
