@@ -115,6 +115,10 @@ test: $(INSTALLED) data-or-none ## Run the tests; those that need files not at h
 test-slow: $(INSTALLED) data-or-none ## Run the other tests: whole processes, browser, notebook, export
 	$(PY) -m pytest --numprocesses 2 --dist loadfile -m slow $(ARGS)
 
+.PHONY: faults
+faults: $(INSTALLED) data ## Kill processes, fill disks, start two runs at once: nothing may be lost
+	@$(PY) -m fashion_transfer.benchmarks.faults $(ARGS)
+
 .PHONY: data-or-none
 data-or-none: $(INSTALLED)
 	@$(MAKE) --no-print-directory data || echo "make test: going on without the Fashion-MNIST files" >&2

@@ -1,10 +1,12 @@
 """Files are written whole or not at all; downloads are checked, retried and given up on."""
 
+import errno
 import hashlib
 import os
 import re
 import socket
 import stat
+import tempfile
 import threading
 import time
 
@@ -240,3 +242,105 @@ def test_concurrent_downloads_of_one_file_give_it_whole(served, path):
         thread.join(60)
     assert path.read_bytes() == CONTENT
     assert list(path.parent.iterdir()) == [path]
+
+
+# Errors of the disk
+
+
+def test_atomic_path_names_the_file_that_there_is_no_space_for(path, monkeypatch):
+    path.write_bytes(b"whole")
+
+    def full(file, text, **_):
+        file.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_text(path, "text")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_atomic_path_names_the_file_and_not_the_temporary_one(tmp_path):
+    file = tmp_path / "no" / "folder" / "file.bin"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_text(file, "text")
+    assert caught.value.filename == str(file)
+
+
+def test_atomic_path_leaves_the_name_of_another_file(path, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(path):
+        (tmp_path / "absent").read_bytes()
+    assert caught.value.filename == str(tmp_path / "absent")
+
+
+def test_atomic_path_reports_what_went_wrong_where_nothing_can_be_deleted(path, monkeypatch):
+    def read_only(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.unlink", read_only)
+    with pytest.raises(ValueError, match="the point"), atomic_path(path):
+        raise ValueError("the point")
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free some space on that disk, or write elsewhere"),
+        (errno.EDQUOT, "make room within your quota, or write elsewhere"),
+        (errno.EFBIG, "raise the limit for the size of a file (ulimit -f), or write elsewhere"),
+        (errno.EROFS, "write elsewhere"),
+        (errno.EACCES, "write elsewhere"),
+        (errno.ENOTDIR, "remove the file that is where a folder is needed, or write elsewhere"),
+        (errno.ENOLCK, "use a disk that has file locks, or write elsewhere"),
+    ],
+)
+def test_cannot_write_says_which_file_why_and_what_to_do(number, remedy):
+    error = OSError(number, os.strerror(number), "/logs/run.json")
+    expected = f"/logs/run.json cannot be written ({os.strerror(number)}): {remedy}"
+    assert files.cannot_write(error) == expected
+
+
+def test_cannot_write_names_the_folder_for_an_error_without_a_file():
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert files.cannot_write(error, "/logs").startswith("/logs cannot be written (No space left")
+    assert files.cannot_write(error) is None
+
+
+@pytest.mark.parametrize("error", [OSError("x"), FileNotFoundError(errno.ENOENT, "x", "y")])
+def test_cannot_write_returns_none_for_other_errors(error):
+    assert files.cannot_write(error, "/logs") is None
+
+
+def test_cannot_write_says_what_to_do_without_a_temporary_folder(monkeypatch):
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with pytest.raises(FileNotFoundError) as caught:
+        tempfile.mkdtemp()
+    assert "give TMPDIR a folder that can be written" in files.cannot_write(caught.value)
+
+
+def test_remove_temporary_deletes_what_a_killed_process_had_begun(tmp_path):
+    names = (".last.0123abcd.ckpt", ".key.0123abcd", ".lock", ".sweep.lock", "a.0123abcd.ckpt")
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra/.config.0123abcd.yaml").touch()
+    files.remove_temporary(tmp_path.rglob(".*"))
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".lock", ".sweep.lock", "a.0123abcd.ckpt", ".hydra"}
+    assert list((tmp_path / ".hydra").iterdir())  # another run may be writing there
+
+
+def test_default_cache_dir_is_refused_without_a_home_folder(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("FASHION_TRANSFER_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    with pytest.raises(FashionTransferError, match="no home folder .* FASHION_TRANSFER_CACHE=DIR"):
+        files.default_cache_dir()
+    monkeypatch.setenv("FASHION_TRANSFER_CACHE", "/cache")
+    assert str(files.default_cache_dir()) == "/cache"

@@ -1,16 +1,20 @@
 """Files that are written whole or not at all, and downloads that are checked."""
 
 import csv
+import errno
 import os
+import re
 import secrets
 import threading
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+
+from filelock import FileLock
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.paths import user_path
@@ -21,12 +25,59 @@ ANY_BYTES = "surrogateescape"
 TIMEOUT = 12.0
 """Seconds to wait for a download site that does not answer."""
 
+_IN_THE_WAY = "remove the file that is where a folder is needed"
+_NO_LOCKS = "use a disk that has file locks"
+_REMEDIES = {
+    errno.EACCES: "",
+    errno.EDQUOT: "make room within your quota",
+    errno.EEXIST: _IN_THE_WAY,
+    errno.EFBIG: "raise the limit for the size of a file (ulimit -f)",
+    errno.EIO: "see to that disk",
+    errno.EISDIR: "remove the folder that is where a file is needed",
+    errno.ENAMETOOLONG: "use shorter names",
+    errno.ENOLCK: _NO_LOCKS,
+    errno.ENOSPC: "free some space on that disk",
+    errno.ENOSYS: _NO_LOCKS,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EOPNOTSUPP: _NO_LOCKS,
+    errno.EPERM: "",
+    errno.EROFS: "",
+    errno.ESTALE: "see to that disk",
+}
+"""What to do, by the number of an error of the disk, beside writing elsewhere."""
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]+)?")
+"""Names that `atomic_path` gives."""
+
 
 def default_cache_dir() -> Path:
     """Returns `$FASHION_TRANSFER_CACHE`, else `fashion-transfer` in the user's cache folder."""
-    given = os.environ.get("FASHION_TRANSFER_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return user_path(given) if given else user_path(base) / "fashion-transfer"
+    if given := os.environ.get("FASHION_TRANSFER_CACHE"):
+        return user_path(given)
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise FashionTransferError(
+            "this user has no home folder to cache anything in: choose another cache folder, for "
+            "example by FASHION_TRANSFER_CACHE=DIR"
+        ) from error
+    return user_path(base) / "fashion-transfer"
+
+
+def cannot_write(error: OSError, folder: str | Path = "") -> str | None:
+    """Returns one line for an error of the disk: the file, why, and what to do; else None.
+
+    Args:
+        error: that the operating system gave.
+        folder: that was written to, where the error names no file.
+    """
+    if "temporary directory" in str(error.strerror):
+        return f"{error.strerror}: give TMPDIR a folder that can be written"
+    path = error.filename if isinstance(error.filename, (str, bytes)) else folder
+    if error.errno not in _REMEDIES or not path:
+        return None
+    remedies = [remedy for remedy in (_REMEDIES[error.errno], "write elsewhere") if remedy]
+    return f"{os.fsdecode(path)} cannot be written ({error.strerror}): {', or '.join(remedies)}"
 
 
 @contextmanager
@@ -34,6 +85,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path, which replaces the file on success and is deleted on failure.
 
     Two may write the same file at once: each has its own temporary path, and the last one wins.
+    An error of the disk names the file.
 
     Args:
         path: of the file to write. Its folder must exist.
@@ -44,8 +96,43 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        # A disk that is found full while an open file is written to gives no name.
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that can only be read it is not there
+            temporary.unlink()
+
+
+class Lock(FileLock):
+    """A file's lock between processes: the system releases it when its process ends, or is killed.
+
+    Errors name the file, as on a disk that has no locks.
+    """
+
+    def acquire(self, *args: Any, **kwargs: Any) -> Any:
+        """Takes the lock, as `FileLock` does."""
+        try:
+            return super().acquire(*args, **kwargs)
+        except OSError as error:
+            if error.errno is not None and error.filename is None:
+                error.filename = self.lock_file
+            raise
+
+
+def remove_temporary(candidates: Iterable[Path]) -> None:
+    """Deletes what killed processes had begun to write.
+
+    Args:
+        candidates: hidden files where nobody writes now, since this process holds the lock.
+    """
+    for file in candidates:
+        # Hydra writes there before it is known that another run has the lock.
+        if TEMPORARY.fullmatch(file.name) and file.parent.name != ".hydra":
+            with suppress(OSError):
+                file.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -118,7 +205,8 @@ def download(url: str, path: str | Path, known_hash: str | None = None, retries:
                     if not remaining or isinstance(error, (HTTPError, Timeout)):
                         raise
     except (OSError, ValueError, RequestException) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (isinstance(error, OSError) and cannot_write(error)) or first
         raise FashionTransferError(f"could not download {url} ({reason})") from error
 
 

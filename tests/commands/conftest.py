@@ -11,6 +11,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -111,6 +112,7 @@ def _as_in_a_process_of_its_own(script: str, arguments: Sequence[str], cwd: Path
         # Composes everything once more, only to learn that no config here sets `hydra.mode`.
         mock.patch("hydra._internal.hydra.Hydra.get_mode", create=True, return_value=None),
         mock.patch.dict(os.environ),
+        mock.patch.object(threading, "excepthook", threading.excepthook),
         mock.patch.object(sys, "argv", [script, *map(str, arguments)]),
         warnings.catch_warnings(),
     ):

@@ -1,7 +1,9 @@
 import ast
+import errno
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -12,7 +14,9 @@ from fashion_transfer.commands.errors import (
     HINTS,
     config_keys,
     explain,
+    name_run_folder,
     nearest,
+    of_the_disk,
     unknown_key,
     with_hint,
 )
@@ -92,6 +96,33 @@ def test_explain_returns_a_librarys_message_for_a_wrong_setting(error):
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), AssertionError(), OSError()])
 def test_explain_returns_none_for_a_defect(error):
     assert explain(error) is None
+
+
+def test_explain_says_which_file_the_disk_has_no_room_for():
+    error = OSError(errno.ENOSPC, "No space left on device", "/logs/run.json")
+    # Python's logging wraps it, for one.
+    assert explain(caused(ValueError("Unable to configure handler 'file'"), error)) == (
+        "/logs/run.json cannot be written (No space left on device): free some space on that disk, "
+        "or write elsewhere (paths.logs=DIR)"
+    )
+
+
+def test_run_folder_is_named_where_an_error_of_the_disk_names_no_file(monkeypatch):
+    cfg = OmegaConf.create({"hydra": {"runtime": {"output_dir": "/logs/run"}}})
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)
+    error = caused(RuntimeError("long story"), OSError(errno.EDQUOT, "Disk quota exceeded"))
+    name_run_folder(error)
+    assert explain(error).startswith("/logs/run cannot be written (Disk quota exceeded): make room")
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError(errno.ENOENT, "x", "y")])
+def test_of_the_disk_is_false_for_other_errors(error):
+    assert not of_the_disk(error)
+
+
+def test_of_the_disk_finds_the_error_among_the_causes():
+    error = OSError(errno.ENOSPC, "No space left on device", "/store")
+    assert of_the_disk(caused(FashionTransferError("cannot store features"), error))
 
 
 def test_explain_puts_the_node_in_front_of_an_argument_that_instantiate_rejected():

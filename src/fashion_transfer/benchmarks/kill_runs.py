@@ -1,4 +1,4 @@
-"""Kills single runs at random moments and continues them with `ckpt_path=last`.
+"""Kills single runs at random moments and continues them.
 
 `python -m fashion_transfer.benchmarks.kill_runs`: checkpoints and metrics, less the seconds, must
 be those of the run that nobody killed.
@@ -6,15 +6,22 @@ be those of the run that nobody killed.
 
 import random
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fashion_transfer.benchmarks.killing import (
     DIFFERENT,
     KILLS,
+    LEFT,
+    LOST,
     TINY,
+    Hashes,
     Process,
     arguments,
+    count_left,
+    file_hashes,
     report,
     same_run,
     scratch_folder,
@@ -22,14 +29,48 @@ from fashion_transfer.benchmarks.killing import (
 from fashion_transfer.benchmarks.machine import log_progress
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.runs.folders import LAST, METRICS
+from fashion_transfer.runs.record import RECORD, read_metrics
 
 LONGER = ("trainer.max_epochs=6", "model/head=mlp", "data.views=null")
 """More epochs, dropout, and views that are drawn anew: what continuing could get wrong."""
 
-LOST = "runs that could not be continued"
+FEATURES = "other features in the store"
 
 
-def count_defects(scratch: Path, kills: int, seed: int, overrides: Sequence[str]) -> dict[str, int]:
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run in which it is killed.
+
+    Attributes:
+        overrides: of every run.
+        has_begun: whether a process, with its run folder, is in it.
+        seconds: how long it takes, by the folder of a whole run; None: until the end of the run.
+        moment: what is waited for after a part of these seconds; None: nothing.
+    """
+
+    overrides: tuple[str, ...] = ()
+    has_begun: Callable[[Process, Path], bool] = lambda _, folder: (folder / RECORD).is_file()
+    seconds: Callable[[Path], float] | None = None
+    moment: Callable[[Path], bool] | None = None
+
+
+RUN = Phase()
+COMPUTING = Phase(
+    # As many images as take some seconds, and views that are stored.
+    ("store=true", "data.images_per_class=100", "data.views=2", "trainer.max_epochs=2"),
+    has_begun=lambda process, _: process.has_printed("computing the features"),
+    seconds=lambda whole: float(read_metrics(whole)["seconds/features"]),
+)
+SAVING = Phase(
+    # Writing a checkpoint of 100 MB takes some hundredths of a second.
+    ("model.head.hidden=2048",),
+    moment=lambda folder: any(folder.glob("checkpoints/.*")),
+)
+
+
+def count_defects(
+    scratch: Path, kills: int, seed: int, overrides: Sequence[str], phase: Phase = RUN
+) -> dict[str, int]:
     """Returns the counts of what must not happen, and of the kills.
 
     Args:
@@ -37,37 +78,69 @@ def count_defects(scratch: Path, kills: int, seed: int, overrides: Sequence[str]
         kills: number of runs, each of which is killed once.
         seed: of the moments.
         overrides: of every run.
+        phase: when they are killed.
     """
-    counts = {KILLS: 0, LOST: 0, DIFFERENT: 0}
+    counts = Counter({KILLS: 0, LOST: 0, DIFFERENT: 0, FEATURES: 0, LEFT: 0})
     moments = random.Random(seed)
-    given = [*TINY, *LONGER, *overrides]
+    given = [*TINY, *LONGER, *phase.overrides, *overrides]
     whole = scratch / "whole"
-    process = Process([*given, f"hydra.run.dir={whole}"], scratch / "whole.log")
-    process.wait_for((whole / "run.json").is_file)
+    process = _start(given, whole)
+    process.wait_for(lambda: phase.has_begun(process, whole))
     seconds = process.wait_for(lambda: False)
     process.wait()
+    if phase.seconds is not None:
+        seconds = phase.seconds(whole)
     number = 0
     while counts[KILLS] < kills:
         number += 1
         folder = scratch / f"killed-{number}"
-        process = Process([*given, f"hydra.run.dir={folder}"], folder.with_suffix(".log"))
-        process.wait_for((folder / "run.json").is_file)
-        if process.wait(moments.uniform(0, seconds)):
-            continue  # it was faster than the first one
-        process.kill()
+        if not _killed(_start(given, folder), folder, phase, moments, seconds):
+            continue
         counts[KILLS] += 1
         log_progress(f"kill {counts[KILLS]} of {kills}")
         if not (folder / METRICS).is_file():  # else it had finished, and was about to end
             # Without a finished epoch nothing can be continued: the same command starts it again.
             again = ["ckpt_path=last"] if (folder / LAST).is_file() else given
             try:
-                Process([*again, f"hydra.run.dir={folder}"], folder.with_suffix(".log")).wait()
+                _start(again, folder).wait()
             except FashionTransferError as error:
                 log_progress(str(error))
                 counts[LOST] += 1
                 continue
         counts[DIFFERENT] += not same_run(whole, folder)
-    return counts
+        counts[FEATURES] += stored_features(whole) != stored_features(folder)
+        counts[LEFT] += count_left(folder)
+    return dict(counts)
+
+
+def _start(overrides: Sequence[str], folder: Path) -> Process:
+    places = [f"hydra.run.dir={folder}"]
+    if "ckpt_path=last" not in overrides:  # which brings it along
+        places.append(f"paths.cache={folder.with_suffix('.cache')}")
+    return Process([*overrides, *places], folder.with_suffix(".log"))
+
+
+def _killed(
+    process: Process, folder: Path, phase: Phase, moments: random.Random, seconds: float
+) -> bool:
+    """Kills a process in a phase; returns whether it did, as some are faster than the first one."""
+    process.wait_for(lambda: phase.has_begun(process, folder))
+    if process.wait(moments.uniform(0, seconds)):
+        return False
+    if phase.moment is not None:
+        moment = phase.moment
+        process.wait_for(lambda: moment(folder))
+        if process.wait(0):
+            return False
+    process.kill()
+    return True
+
+
+def stored_features(run: Path) -> Hashes:
+    """Returns the hash of every file of features and checksums in the store of a run."""
+    store = run.with_suffix(".cache")
+    files = file_hashes(store).items()
+    return {path.relative_to(store): h for path, h in files if path.suffix == ".npy"}
 
 
 def main() -> int:

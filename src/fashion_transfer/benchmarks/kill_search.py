@@ -5,10 +5,8 @@ killed. No trial that has ended is touched again, there are as many trials as we
 each has the same values, reports and metrics, less the seconds.
 """
 
-import random
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import optuna
@@ -17,10 +15,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from fashion_transfer.benchmarks.killing import (
-    DIFFERENT,
-    KILLS,
     TINY,
     Hashes,
+    Killer,
     Process,
     arguments,
     file_hashes,
@@ -28,18 +25,14 @@ from fashion_transfer.benchmarks.killing import (
     report,
     scratch_folder,
 )
-from fashion_transfer.benchmarks.machine import log_progress
 from fashion_transfer.search.study import JOURNAL, JournalLock
 
 TRIALS = 6
 LONGER = ("trainer.max_epochs=4",)
 """Two rungs at which trials are pruned."""
 
-CHANGED = "ended trials executed again or changed"
-TOTALS = "wrong totals"
 
-
-class SearchKiller:
+class SearchKiller(Killer):
     """Counts what goes wrong with searches that are killed and continued.
 
     Args:
@@ -48,73 +41,47 @@ class SearchKiller:
         overrides: of every search.
     """
 
+    earliest = 0.5
+
     def __init__(self, scratch: Path, seed: int, overrides: Sequence[str]) -> None:
-        self.scratch = scratch
-        self.moments = random.Random(seed)
-        self.given = [*TINY, *LONGER, f"trials={TRIALS}", *overrides]
-        self.counts = Counter({KILLS: 0, CHANGED: 0, TOTALS: 0, DIFFERENT: 0})
-        self.startup = 0.0  # seconds to the first trial
-        self.work = 0.0  # seconds from there to the end
+        super().__init__(scratch, seed, [*TINY, *LONGER, f"trials={TRIALS}", *overrides])
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-    def run(self, kills: int) -> dict[str, int]:
-        """Returns the counts after some kills; a search that ends before is followed by another."""
-        whole = self.scratch / "whole"
-        process = self._start(whole)
-        self.startup = process.wait_for(lambda: any(whole.glob("trials/*/run.json")))
-        self.work = process.wait_for(lambda: False)
-        process.wait()
-        self._count_total(whole)
-        number = 0
-        while self.counts[KILLS] < kills:
-            number += 1
-            self._compare(whole, self._run_killed(self.scratch / f"killed-{number}", kills))
-        return dict(self.counts)
-
-    def _run_killed(self, folder: Path, kills: int) -> Path:
-        """Runs a search to its end, and kills it again and again until there were some kills."""
-        # Twice the mean: so the moments are spread over one search.
-        longest = self.startup + 2 * self.work / kills
-        while True:
-            before = _ended_files(folder)
-            process = self._start(folder)
-            delay = self.moments.uniform(0.5 * self.startup, longest)
-            ended = process.wait(delay if self.counts[KILLS] < kills else None)
-            if not ended:
-                process.kill()
-                self.counts[KILLS] += 1
-                log_progress(f"kill {self.counts[KILLS]} of {kills}")
-            after = _ended_files(folder)
-            self.counts[CHANGED] += sum(
-                after.get(trial) != files for trial, files in before.items()
-            )
-            if ended:
-                return folder
-
-    def _start(self, folder: Path) -> Process:
+    def start(self, folder: Path) -> Process:
         """Starts or continues a search."""
         folder.mkdir(exist_ok=True)
         overrides = [*self.given, f"hydra.run.dir={folder}"]
         return Process(overrides, folder.with_suffix(".log"), "search.py")
 
-    def _count_total(self, folder: Path) -> None:
+    def has_run(self, folder: Path) -> bool:
+        """Returns whether the first trial has started."""
+        return any(folder.glob("trials/*/run.json"))
+
+    def ended_files(self, folder: Path) -> dict[Hashable, Hashes]:
+        """Returns the hash of every file of each trial that has ended, by its number."""
+        return {
+            trial.number: file_hashes(folder / "trials" / f"{trial.number:04d}")
+            for trial in read_trials(folder)
+            if trial.state.is_finished()
+        }
+
+    def is_complete(self, folder: Path) -> bool:
+        """Returns whether all trials are there, ended, and one winner was tested."""
         trials = read_trials(folder)
         folders = {path.name for path in (folder / "trials").iterdir()}
         ended = all(trial.state.is_finished() for trial in trials)
         winners = len(list((folder / "winner").glob("*/metrics.json")))
-        self.counts[TOTALS] += not (
-            len(trials) == TRIALS == len(folders) and ended and winners == 1
-        )
+        return len(trials) == TRIALS == len(folders) and ended and winners == 1
 
-    def _compare(self, whole: Path, folder: Path) -> None:
-        """Counts what a search has otherwise than the one that nobody killed."""
-        self._count_total(folder)
-        pairs = zip(read_trials(whole), read_trials(folder), strict=False)
-        self.counts[DIFFERENT] += sum(
+    def count_different(self, whole: Path, killed: Path) -> int:
+        """Returns how many trials are other ones than in the search that nobody killed."""
+        pairs = zip(read_trials(whole), read_trials(killed), strict=False)
+        different = sum(
             _outcome(first) != _outcome(second)
-            or _metrics(whole, first.number) != _metrics(folder, second.number)
+            or _metrics(whole, first.number) != _metrics(killed, second.number)
             for first, second in pairs
         )
-        self.counts[DIFFERENT] += _winner(whole) != _winner(folder)
+        return different + (_winner(whole) != _winner(killed))
 
 
 def read_trials(folder: Path) -> list[FrozenTrial]:
@@ -139,19 +106,9 @@ def _winner(folder: Path) -> dict[str, dict[str, object]]:
     return {path.name: less_seconds(path) for path in (folder / "winner").iterdir()}
 
 
-def _ended_files(folder: Path) -> dict[int, Hashes]:
-    """Returns the hash of every file of each trial that has ended, by its number."""
-    return {
-        trial.number: file_hashes(folder / "trials" / f"{trial.number:04d}")
-        for trial in read_trials(folder)
-        if trial.state.is_finished()
-    }
-
-
 def main() -> int:
     """Prints the counts; returns the exit status."""
     options = arguments("Kills a search at random moments and continues it.", kills=10)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with scratch_folder() as scratch:
         counts = SearchKiller(scratch, options.seed, options.overrides).run(options.kills)
     return report(counts, options.output)

@@ -3,19 +3,23 @@
 import argparse
 import hashlib
 import json
+import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fashion_transfer.benchmarks.machine import log_progress
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.files import write_text
+from fashion_transfer.files import TEMPORARY, write_text
 from fashion_transfer.paths import user_path
 from fashion_transfer.runs.folders import BEST, LAST
 from fashion_transfer.runs.record import read_metrics
@@ -23,6 +27,10 @@ from fashion_transfer.runs.record import read_metrics
 TINY = ("debug=tiny", "logger=none")
 KILLS = "kills"
 DIFFERENT = "runs with other parameters or metrics"
+LOST = "runs that could not be continued"
+CHANGED = "ended runs executed again or changed"
+TOTALS = "wrong totals"
+LEFT = "temporary files left behind"
 
 Hashes = dict[Path, str]
 
@@ -89,6 +97,90 @@ class Process:
         self.process.wait()
 
 
+class Killer(ABC):
+    """Counts what goes wrong with jobs of many runs that are killed and continued.
+
+    What results must be what nobody killed: no run that has ended is touched again, all are there,
+    and each is the same.
+
+    Args:
+        scratch: an empty folder for the jobs.
+        seed: of the moments.
+        given: overrides of every job.
+    """
+
+    earliest: float
+    """Part of the time to the first run before which no job is killed."""
+
+    def __init__(self, scratch: Path, seed: int, given: Sequence[str]) -> None:
+        self.scratch = scratch
+        self.moments = random.Random(seed)
+        self.given = given
+        self.counts = Counter({KILLS: 0, CHANGED: 0, TOTALS: 0, DIFFERENT: 0})
+        self.startup = 0.0  # seconds to the first run
+        self.work = 0.0  # seconds from there to the end
+
+    @abstractmethod
+    def start(self, folder: Path) -> Process:
+        """Starts or continues the job in a folder."""
+
+    @abstractmethod
+    def has_run(self, folder: Path) -> bool:
+        """Returns whether the first run has started."""
+
+    @abstractmethod
+    def ended_files(self, folder: Path) -> Mapping[Hashable, Hashes]:
+        """Returns the hash of every file of each run that has ended."""
+
+    @abstractmethod
+    def is_complete(self, folder: Path) -> bool:
+        """Returns whether all runs are there, ended, each once."""
+
+    @abstractmethod
+    def count_different(self, whole: Path, killed: Path) -> int:
+        """Returns how many runs are other ones than in the folder that nobody killed."""
+
+    def run(self, kills: int) -> dict[str, int]:
+        """Returns the counts after some kills; a job that ends before is followed by another."""
+        whole = self.run_whole()
+        number = 0
+        while self.counts[KILLS] < kills:
+            number += 1
+            folder = self.scratch / f"killed-{number}"
+            self.run_killed(folder, kills)
+            self.counts[TOTALS] += not self.is_complete(folder)
+            self.counts[DIFFERENT] += self.count_different(whole, folder)
+        return dict(self.counts)
+
+    def run_whole(self) -> Path:
+        """Runs a job that nobody kills, and returns its folder."""
+        folder = self.scratch / "whole"
+        process = self.start(folder)
+        self.startup = process.wait_for(lambda: self.has_run(folder))
+        self.work = process.wait_for(lambda: False)
+        process.wait()
+        self.counts[TOTALS] += not self.is_complete(folder)
+        return folder
+
+    def run_killed(self, folder: Path, kills: int) -> None:
+        """Runs a job to its end, and kills it again and again until there were some kills."""
+        # Twice the mean: so the moments are spread over one job.
+        longest = self.startup + 2 * self.work / kills
+        while True:
+            before = self.ended_files(folder)
+            process = self.start(folder)
+            delay = self.moments.uniform(self.earliest * self.startup, longest)
+            ended = process.wait(delay if self.counts[KILLS] < kills else None)
+            if not ended:
+                process.kill()
+                self.counts[KILLS] += 1
+                log_progress(f"kill {self.counts[KILLS]} of {kills}")
+            after = self.ended_files(folder)
+            self.counts[CHANGED] += sum(after.get(run) != files for run, files in before.items())
+            if ended:
+                return
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Yields a temporary folder."""
@@ -113,6 +205,11 @@ def file_hashes(folder: Path) -> Hashes:
     """Returns the SHA-256 of every file in a folder, at any depth."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def count_left(folder: Path) -> int:
+    """Returns how many files are in a folder, at any depth, that were not written to the end."""
+    return sum(bool(TEMPORARY.fullmatch(file.name)) for file in folder.rglob(".*"))
 
 
 def report(counts: Mapping[str, int], output: Path | None) -> int:

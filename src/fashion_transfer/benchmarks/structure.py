@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "paths": set(),
     "progress": set(),
     "ranks": set(),
-    "terminal": {"errors"},
+    "terminal": {"errors", "files", "paths"},
     "files": {"errors", "paths", "progress"},
     "data": PLAIN,
     "features": PLAIN,

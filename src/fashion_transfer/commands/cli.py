@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -17,8 +18,9 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from fashion_transfer.commands.arguments import options_first
-from fashion_transfer.commands.errors import explain
+from fashion_transfer.commands.errors import explain, name_run_folder
 from fashion_transfer.commands.external import external_arguments
+from fashion_transfer.commands.hydra_files import write_whole
 from fashion_transfer.terminal import output, print_anything
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
         rewrite: turns the command's arguments into those for Hydra.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    write_whole()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a traceback and ends the process
     # Names the run folder: two runs that start in the same second must not share one.
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
@@ -93,6 +96,7 @@ def job(
             gc.enable()
         return call(cfg)
     except Exception as error:
+        name_run_folder(error)
         hydra = HydraConfig.get()
         if hydra.mode == RunMode.RUN:
             _failures.append(error)  # handed to `run` past Hydra, which would print it twice
@@ -111,6 +115,7 @@ def quieten() -> None:
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    threading.excepthook = _report_thread
     for name in (*SPEAKING, *RANK_ZERO):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
@@ -138,3 +143,9 @@ def quieten() -> None:
 
 def _is_of_a_callback(record: logging.LogRecord) -> bool:
     return record.levelno > logging.INFO or Path(record.pathname).parent.name == "callbacks"
+
+
+def _report_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Reports an error of a thread, but of TensorBoard's: its writer raises that in this one."""
+    if not type(arguments.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(arguments)

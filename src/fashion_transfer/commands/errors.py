@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from traceback import walk_tb
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.files import cannot_write
 
 HINTS = {
     "path to a state dict instead": "model.backbone.weights=PATH, or experiment=offline",
@@ -39,6 +41,7 @@ HINTS = {
     "name the folder of your photos": "data.dir=PATH",
     "or let them be skipped": "data.strict=false",
     "set composites=0 and controls=0": "data.synthetic=null",
+    "write elsewhere": "paths.logs=DIR",
     "or no synthetic ones": "data.synthetic=null, or images_per_set=0 in evaluate.py",
 }
 """Keys to set, by a phrase in a message of the library, which knows no keys."""
@@ -69,6 +72,8 @@ def explain(error: BaseException) -> str | None:
             cause = ArgumentError(f"{node}.{cause.name}", cause.message)
         if isinstance(cause, FashionTransferError):
             return with_hint(_one_line(cause))
+        if isinstance(cause, OSError) and (message := cannot_write(cause)):
+            return with_hint(message)
         if isinstance(cause, InstantiationException):
             node = _full_key(cause)
         for pattern, advice in SHORTAGES.items():
@@ -88,6 +93,18 @@ def explain(error: BaseException) -> str | None:
     if known or isinstance(error, _MISTAKES):
         return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
     return None
+
+
+def of_the_disk(error: BaseException) -> bool:
+    """Returns whether the disk could not be written, which is no fault of what was computed."""
+    return any(True for _ in _disk_errors(error))
+
+
+def name_run_folder(error: BaseException) -> None:
+    """Puts the run folder into errors of the disk that name no file, as those of open files."""
+    for cause in _disk_errors(error):
+        if cause.filename is None:
+            cause.filename = str(HydraConfig.get().runtime.output_dir)
 
 
 def missing_value(key: str) -> str:
@@ -197,6 +214,14 @@ def _is_raised_by_lightning(error: BaseException) -> bool:
     modules = [at.f_globals.get("__name__", "") for at, _ in walk_tb(error.__traceback__)]
     by_lightning = bool(modules) and modules[-1].startswith("lightning.")
     return by_lightning and isinstance(error, (RuntimeError, TypeError, ValueError))
+
+
+def _disk_errors(error: BaseException) -> Iterator[OSError]:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cannot_write(cause, "a file"):
+            yield cause
+        cause = cause.__cause__
 
 
 def _full_key(error: InstantiationException) -> str:

@@ -82,9 +82,7 @@ def processes(cfg: DictConfig, callbacks: Sequence[Any] = ()) -> int:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
-        trainer = instantiate(
-            options, logger=False, enable_checkpointing=False, _convert_="all"
-        )
+        trainer = instantiate(options, logger=False, enable_checkpointing=False, _convert_="all")
     except Exception as error:
         cause = error.__cause__ or error
         if not isinstance(cause, (MisconfigurationException, ValueError)):

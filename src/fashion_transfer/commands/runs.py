@@ -10,7 +10,7 @@ from typing import Any
 from fashion_transfer.commands.run_details import print_difference, print_run
 from fashion_transfer.commands.runs_parser import parser
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.files import write_text
+from fashion_transfer.files import cannot_write, write_text
 from fashion_transfer.runs.collection import Run, choose, collect
 from fashion_transfer.runs.differences import differing
 from fashion_transfer.runs.leaderboard import METRICS, MORE_METRICS, Leaderboard, leaderboard
@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise FashionTransferError(f"{error.filename or ''}: {error.strerror}") from error
+        reason = cannot_write(error) or f"{error.filename or ''}: {error.strerror}"
+        raise FashionTransferError(reason) from error
 
 
 def _list(chosen: argparse.Namespace) -> None:

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fashion_transfer.commands.schema import check_config
 from fashion_transfer.commands.search_trial import TRIAL, Outcome, key_of, run, task_config
 from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.files import Lock
 from fashion_transfer.runs.folders import LAST
 from fashion_transfer.runs.record import flatten, options_of, read_metrics
 from fashion_transfer.search.callback import StudyCallback
@@ -150,9 +150,10 @@ def _finish(study: SearchStudy, fixed: list[str], cfg: DictConfig) -> None:
         options = options_of(HydraConfig.get())
         command = shlex.join(["python", "train.py", *options, *fixed, *values])
         if cfg.test:
-            with FileLock(study.folder / "winner.lock"):
+            with Lock(study.folder / "winner.lock"):
                 test_metrics = _test(study, best.number, fixed, cfg.monitor.metric)
-    write_report(study, cfg.monitor.metric, command, test_metrics)
+    with study.lock:  # another process may have found the end, too
+        write_report(study, cfg.monitor.metric, command, test_metrics)
 
 
 def _test(study: SearchStudy, number: int, fixed: list[str], metric: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from hydra.types import HydraContext, RunMode
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from fashion_transfer.commands.errors import explain
+from fashion_transfer.commands.errors import explain, of_the_disk
+from fashion_transfer.commands.hydra_files import LogFile
 from fashion_transfer.commands.train import train
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.paths import quote_paths
@@ -56,15 +57,18 @@ def run(
         settings: overrides for keys that are set by none of these.
 
     Raises:
+        OSError, FashionTransferError: the disk cannot be written.
         KeyboardInterrupt: the user stopped it.
     """
 
-    def task(cfg: DictConfig) -> Outcome:
+    def task(cfg: DictConfig) -> Outcome | Exception:
         try:
             value = train(cfg, callbacks)
         except RunPruned as pruned:
             return Outcome("pruned", message=str(pruned))
         except Exception as error:
+            if of_the_disk(error):
+                return error  # and no outcome: the trial can go on once there is room
             log.debug("", exc_info=True)
             mistake = isinstance(error, FashionTransferError)
             return Outcome("failed", None, explain(error) or repr(error), mistake)
@@ -74,7 +78,9 @@ def run(
     context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
     with _log_file(folder / "train.log"):
         job = run_job(task, cfg, "hydra.run.dir", None, context, configure_logging=False)
-    outcome: Outcome = job.return_value
+    if isinstance(outcome := job.return_value, Exception):
+        raise outcome
+    assert isinstance(outcome, Outcome)
     return outcome
 
 
@@ -113,7 +119,7 @@ def task_config(fixed: list[str], values: dict[str, Value], folder: Path) -> Ite
 def _log_file(file: Path) -> Iterator[None]:
     """Has what is logged go into a file, too."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, encoding="utf-8", errors="surrogateescape")
+    handler = LogFile(file, encoding="utf-8", errors="surrogateescape")
     handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

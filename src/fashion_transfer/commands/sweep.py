@@ -10,10 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
-
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.files import write_text
+from fashion_transfer.files import Lock, remove_temporary, write_text
 from fashion_transfer.runs.differences import differing, is_number, over_seeds, short_names
 from fashion_transfer.runs.folders import METRICS
 from fashion_transfer.runs.record import NOT_COMPARED, RunRecord, read_metrics, read_record
@@ -244,7 +242,8 @@ def update_jobs(folder: Path, jobs: Iterable[Job], tables: bool = True) -> Sweep
         jobs: each replaces the one with its number.
         tables: write them, too.
     """
-    with FileLock(folder / ".sweep.lock"):
+    with Lock(folder / ".sweep.lock"):
+        remove_temporary(folder.glob(".*"))
         sweep = read_sweep(folder)
         for job in jobs:
             sweep.jobs[job.number] = job

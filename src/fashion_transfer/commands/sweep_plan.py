@@ -23,6 +23,7 @@ from fashion_transfer.commands.sweep import (
     update_jobs,
 )
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.files import write_text
 from fashion_transfer.paths import quoted
 from fashion_transfer.runs.folders import LAST
 
@@ -70,7 +71,7 @@ def plan(
         numbered = [Job(number, overrides) for number, overrides in enumerate(jobs)]
         sweep = Sweep(folder, arguments, monitor.metric, monitor.mode, numbered)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, folder / "multirun.yaml")
+        write_text(folder / "multirun.yaml", OmegaConf.to_yaml(config))
         sweep.write()
     with open_dict(config), read_write(config.hydra):
         config.hydra.sweep.dir = str(sweep.folder)

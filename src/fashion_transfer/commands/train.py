@@ -32,6 +32,7 @@ from fashion_transfer.commands.trainer import build_trainer
 from fashion_transfer.data import ClassificationDataModule
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
+from fashion_transfer.files import remove_temporary
 from fashion_transfer.models import ClassificationTask, read_checkpoint
 from fashion_transfer.models.left_out import left_out
 from fashion_transfer.reporting import print_metrics
@@ -75,6 +76,7 @@ def train(cfg: DictConfig, callbacks: Sequence[Callback] = ()) -> float | None:
         return None
     try:
         with run_lock(folder):
+            remove_temporary(folder.rglob(".*"))
             record = new_record(folder, cfg)
             metrics = take_up(cfg, record)
             if not metrics:

@@ -1,5 +1,6 @@
 """Builds the trainer: its callbacks, its loggers, and checkpoints that are whole or absent."""
 
+import io
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -70,6 +71,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         """Writes a checkpoint, as `torch.save` does."""
+        # In memory first: on a full disk torch's own writer gives an error that names no cause.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+            temporary.write_bytes(content.getbuffer())

@@ -11,10 +11,8 @@ import zlib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock
-
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.files import download
+from fashion_transfer.files import Lock, download
 from fashion_transfer.paths import user_path
 from fashion_transfer.progress import progress_bar
 
@@ -41,7 +39,7 @@ def download_folder(url: str, tree: str, directory: str | Path) -> None:
         if _has_files(directory):
             return
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory.with_name(f".{directory.name}.lock")):
+        with Lock(directory.with_name(f".{directory.name}.lock")):
             if _has_files(directory):
                 return
             shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock
 
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.files import download
+from fashion_transfer.files import Lock, download
 from fashion_transfer.paths import user_path
 
 log = logging.getLogger(__name__)
@@ -184,7 +183,7 @@ def download_lock(directory: Path) -> Iterator[None]:
     Raises:
         FashionTransferError: the folder cannot be written.
     """
-    lock = FileLock(directory / ".lock")
+    lock = Lock(directory / ".lock")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock.acquire()

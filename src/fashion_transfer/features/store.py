@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.table import ANOTHER_FOLDER, FeatureTable
 from fashion_transfer.features.usage import mark_used, unused
-from fashion_transfer.files import default_cache_dir, write_text
+from fashion_transfer.files import Lock, default_cache_dir, remove_temporary, write_text
 from fashion_transfer.paths import user_path
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class FeatureStore:
         Raises:
             FashionTransferError: the folder cannot be written.
         """
-        lock = FileLock(folder / ".lock")
+        lock = Lock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -92,6 +92,7 @@ class FeatureStore:
         except OSError as error:
             raise _not_writable(folder, error) from error
         try:
+            remove_temporary(folder.glob(".*.npy"))
             yield
         finally:
             lock.release()

@@ -152,6 +152,11 @@ def _from_torchvision(architecture: str, name: str) -> Weights:
             f"state dict (.pth, .safetensors), or None for random ones, got {name!r}",
         )
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+    if path.parts[0] == "~":  # as torch leaves it
+        raise FashionTransferError(
+            f"this user has no home folder for the weights {name}: set TORCH_HOME to a folder that "
+            "can be written, or give a path to a state dict instead"
+        )
     if not path.is_file():
         _download(entry.url, path)
     sha256 = file_sha256(path)

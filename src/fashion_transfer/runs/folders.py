@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock
 
-from fashion_transfer.files import write_text
+from fashion_transfer.files import Lock, write_text
 
 METRICS = "metrics.json"
 BEST = Path("checkpoints") / "best.ckpt"
@@ -31,9 +30,9 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
     write_text(folder / METRICS, json.dumps(known, indent=2) + "\n")
 
 
-def run_lock(folder: Path) -> FileLock:
+def run_lock(folder: Path) -> Lock:
     """Returns a lock to hold while a run is under way.
 
     The operating system releases it when the process is killed.
     """
-    return FileLock(folder / ".lock", timeout=0)
+    return Lock(folder / ".lock", timeout=0)

@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from optuna.pruners import BasePruner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.files import write_text
+from fashion_transfer.files import Lock, remove_temporary, write_text
 from fashion_transfer.search.sampler import SeededSampler
 from fashion_transfer.search.space import Parameter, Value
 
@@ -67,14 +67,15 @@ class SearchStudy:
         self.pruner = pruner
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         (self.folder / "workers").mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(self.folder / "study.lock")
+        self.lock = Lock(self.folder / "study.lock")
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.lock"
         self.worker = f"workers/{name}"
         with self.lock:
             _check_definition(self.folder, definition)
-            self._own_lock = FileLock(self.folder / self.worker, timeout=0)
+            self._own_lock = Lock(self.folder / self.worker, timeout=0)
             self._own_lock.acquire()
             self._remove_free_locks()
+            remove_temporary(self.folder.glob(".*"))
             journal = str(self.folder / JOURNAL)
             self.storage = JournalStorage(JournalFileBackend(journal, JournalLock(journal)))
             if not self.storage.get_all_studies():
@@ -204,7 +205,7 @@ class JournalLock(JournalFileOpenLock):
     def __init__(self, journal: str) -> None:
         super().__init__(journal)
         self.journal = Path(journal)
-        self.file_lock = FileLock(f"{journal}.flock")
+        self.file_lock = Lock(f"{journal}.flock")
 
     def acquire(self) -> bool:
         """Waits for the lock; what a killed process left of half a line is removed."""
@@ -224,7 +225,7 @@ class JournalLock(JournalFileOpenLock):
 
 def _is_free(lock: Path) -> bool:
     try:
-        with FileLock(lock, timeout=0):
+        with Lock(lock, timeout=0):
             return True
     except Timeout:
         return False
