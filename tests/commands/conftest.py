@@ -153,8 +153,10 @@ def _run(script: str, *arguments: str | Path, cwd: Path | None = None) -> Ran:
         try:
             runpy.run_path(str(ROOT / script), run_name="__main__")
             status = 0
-        except SystemExit as end:
+        except SystemExit as end:  # with a text: as the interpreter does
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
         except BaseException:  # as the interpreter does
             traceback.print_exc()
             status = 1

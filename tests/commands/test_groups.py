@@ -23,7 +23,6 @@ def test_groups_are_the_folders_of_conf():
         ("experiment=fast seed=1 experiment=null", "seed=1"),
         ("experiment=null experiment=fast", "experiment=fast"),
         ("debug=null", ""),
-        ("data=null", "~data ~recipe"),
         ("ckpt_path=null", "ckpt_path=null"),
         ("model.scheduler=null", "model.scheduler=null"),
         ("-m experiment=null,fast", "-m experiment=null,fast"),
@@ -36,4 +35,11 @@ def test_null_for_a_group_is_what_hydra_takes_for_it(arguments, expected):
 @pytest.mark.parametrize("argument", ["trainer=5", "experiment=1.5", "logger=false"])
 def test_a_number_for_a_file_is_a_mistake(argument):
     with pytest.raises(FashionTransferError, match=f"^there is no {argument}: name a "):
+        group_choices([argument])
+
+
+@pytest.mark.parametrize("argument", ["data=null", "~data", "paths=null", "~paths"])
+def test_no_file_of_a_group_that_is_needed_is_a_mistake(argument):
+    group = argument.strip("~").partition("=")[0]
+    with pytest.raises(FashionTransferError, match=f"^there is no {group}: choose one by {group}="):
         group_choices([argument])

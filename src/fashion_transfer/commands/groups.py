@@ -25,6 +25,9 @@ GROUPS = (
 WITHOUT_FILE = ("debug", "experiment")
 """Those of which no file is chosen by default."""
 
+NEEDED = {"data": "fashion_mnist", "paths": "default"}
+"""Those without which no configuration can be composed, by a file of theirs."""
+
 _NO_NAME = re.compile(r"[-+\d.]+|true|false", re.IGNORECASE)
 
 
@@ -35,19 +38,24 @@ def group_choices(arguments: list[str]) -> list[str]:
     was chosen before.
 
     Raises:
-        FashionTransferError: a number or a truth value is given for the name of a file.
+        FashionTransferError: a number or a truth value is given for the name of a file, or none
+            for a group that is needed.
     """
     result: list[str] = []
     for argument in arguments:
         group, _, value = argument.partition("=")
+        for needed, file in NEEDED.items():
+            if argument in (f"{needed}=null", f"~{needed}"):
+                raise FashionTransferError(
+                    f"there is no {needed}: choose one by {needed}={file} or another file of "
+                    f"conf/{needed}"
+                )
         if group not in GROUPS:
             result.append(argument)
         elif value == "null" and group in WITHOUT_FILE:
             result = [a for a in result if a.partition("=")[0] != group]
         elif value == "null":
             result.append(f"~{group}")
-            if group == "data":  # whose name the recipe has
-                result.append("~recipe")
         elif _NO_NAME.fullmatch(value):
             raise FashionTransferError(f"there is no {argument}: name a file of conf/{group}")
         else:
