@@ -1,6 +1,6 @@
 import optuna
 import pytest
-from optuna.pruners import HyperbandPruner, NopPruner
+from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
 from fashion_transfer.errors import ArgumentError
@@ -27,73 +27,67 @@ def run(study, value, asked=1, epochs=range(1, EPOCHS + 1)):
     return epoch
 
 
-def test_hyperband_prunes_bad_trials_at_its_rungs_and_no_good_one():
-    study = create(Hyperband(0, EPOCHS))
-    epochs = [run(study, value) for value in VALUES]
-    assert epochs[0] == EPOCHS  # it had nobody to compare with
-    assert all(epochs[VALUES.index(best)] == EPOCHS for best in (1, 0.5))
-    assert set(epochs) == {3, 6, EPOCHS}
+def test_trials_are_pruned_at_a_rung_unless_they_are_in_the_best_third_there():
+    study = create(Hyperband(EPOCHS, whole=0))
+    assert [run(study, value) for value in (5, 6, 7, 4, 8, 4.5, 3)] == [10, 3, 3, 10, 3, 6, 10]
+
+
+def test_first_trials_are_whole_and_compared_with():
+    study = create(Hyperband(EPOCHS))
+    assert [run(study, value) for value in range(10)] == 10 * [EPOCHS]
+    assert [run(study, value) for value in (2.5, 3.5, 1.5)] == [3, 3, EPOCHS]
+
+
+def test_trial_that_falls_behind_later_is_pruned_at_the_second_rung():
+    study = create(Hyperband(EPOCHS))
+    for value in range(10):
+        run(study, value)
+    trial = study.ask()
+    for epoch in range(1, 6):
+        trial.report(1.0, epoch)
+        assert not trial.should_prune()
+    trial.report(5.0, 6)
+    assert trial.should_prune()
 
 
 def test_highest_values_stay_where_the_study_maximises():
-    epochs = [run(create(Hyperband(0, EPOCHS)), value) for value in VALUES]
-    study = create(Hyperband(0, EPOCHS), "maximize")
-    negative = [-value for value in VALUES]
-    assert [run(study, value) for value in negative][0] == epochs[0]
-    best = negative.index(-0.5)
-    assert study.trials[best].state == TrialState.COMPLETE
-
-
-def test_verdicts_are_those_of_optunas_pruner_in_the_same_brackets(monkeypatch):
-    ours = Hyperband(0, EPOCHS)
-    monkeypatch.setattr(
-        HyperbandPruner, "_get_bracket_id", lambda self, study, trial: ours.bracket(trial.number)
-    )
-    theirs = create(HyperbandPruner(min_resource=3, max_resource=EPOCHS, reduction_factor=2))
-    epochs = [run(theirs, value) for value in VALUES]
-    study = create(ours)
-    assert [run(study, value) for value in VALUES] == epochs
+    epochs = [run(create(Hyperband(EPOCHS, whole=0)), value) for value in VALUES]
+    study = create(Hyperband(EPOCHS, whole=0), "maximize")
+    assert run(study, -VALUES[0]) == epochs[0]
+    for value in VALUES[1:]:
+        run(study, -value)
+    assert study.trials[VALUES.index(0.5)].state == TrialState.COMPLETE
+    assert study.trials[VALUES.index(12)].state == TrialState.PRUNED
 
 
 def test_verdict_is_the_same_when_asked_again():
-    study, again = create(Hyperband(0, EPOCHS)), create(Hyperband(0, EPOCHS))
+    study, again = (create(Hyperband(EPOCHS, whole=4)) for _ in range(2))
     assert [run(study, v) for v in VALUES] == [run(again, v, asked=3) for v in VALUES]
 
 
 def test_rung_between_two_validations_is_judged_at_the_second():
-    study = create(Hyperband(0, EPOCHS))
-    epochs = [run(study, value, epochs=(2, 4, 6, 8, 10)) for value in VALUES]
-    assert set(epochs) == {4, 6, 10}
-
-
-def test_brackets_are_drawn_from_seed_and_number_by_their_weights():
-    pruner = Hyperband(0, EPOCHS)
-    assert pruner.weights == [4, 1]
-    brackets = [pruner.bracket(number) for number in range(500)]
-    assert [round(brackets.count(b) / 100) for b in range(2)] == [4, 1]
-    assert brackets == [Hyperband(0, EPOCHS).bracket(number) for number in range(500)]
-    assert brackets != [Hyperband(1, EPOCHS).bracket(number) for number in range(500)]
+    study = create(Hyperband(EPOCHS, whole=0))
+    epochs = [run(study, value, epochs=(2, 4, 8, 10)) for value in VALUES]
+    assert set(epochs) == {4, 8, 10}
 
 
 @pytest.mark.parametrize(
     ("epochs", "rungs"),
-    [(1, {1}), (2, {1, 2}), (3, {1, 2}), (9, {3, 6}), (10, {3, 6}), (50, {15, 30})],
+    [(1, [1, 1]), (2, [1, 2]), (3, [1, 2]), (9, [3, 6]), (10, [3, 6]), (50, [15, 30])],
 )
 def test_trials_are_judged_after_three_and_six_tenths_of_the_epochs(epochs, rungs):
-    study = create(Hyperband(0, epochs))
-    ended = {run(study, value, epochs=range(1, epochs + 1)) for value in 3 * VALUES}
-    assert ended == rungs | {epochs}
+    assert Hyperband(epochs).rungs == rungs
 
 
 def test_value_that_is_no_number_is_pruned_and_no_competitor():
-    study = create(Hyperband(0, 1))
+    study = create(Hyperband(EPOCHS, whole=1))
+    assert run(study, float("nan")) == 3
     assert run(study, 1.0) == EPOCHS
-    assert run(study, float("nan")) == 1
     assert run(study, 0.9) == EPOCHS
 
 
 def test_pruner_none_needs_no_epochs():
-    assert isinstance(build_pruner("none", 0, None), NopPruner)
+    assert isinstance(build_pruner("none", None), NopPruner)
 
 
 @pytest.mark.parametrize(
@@ -106,4 +100,4 @@ def test_pruner_none_needs_no_epochs():
 )
 def test_impossible_pruners_are_refused(name, epochs, message):
     with pytest.raises(ArgumentError, match=message):
-        build_pruner(name, 0, epochs)
+        build_pruner(name, epochs)

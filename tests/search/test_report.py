@@ -11,7 +11,7 @@ SPACE = read_space({"model": {"head": {"choices": ["mlp", "a|b"]}}, "lr": {"low"
 @pytest.fixture
 def study(tmp_path):
     """Trial 0 and 3 finished, 1 failed, 2 and 4 were pruned."""
-    study = SearchStudy(tmp_path / "study", {}, 0, "min", build_pruner("none", 0, None))
+    study = SearchStudy(tmp_path / "study", {}, 0, "min", build_pruner("none", None))
     for _ in range(5):
         study.claim(SPACE, 5)
     study.complete(0, 0.5)
@@ -54,7 +54,7 @@ def test_report_has_all_trials_counts_and_the_command(study, capsys):
 
 
 def test_report_without_a_finished_trial_has_no_winner(tmp_path, capsys):
-    study = SearchStudy(tmp_path, {}, 0, "min", build_pruner("none", 0, None))
+    study = SearchStudy(tmp_path, {}, 0, "min", build_pruner("none", None))
     study.claim(SPACE, 1)
     study.fail(0, "no")
     write_report(study, "val/loss", None, None)

@@ -27,7 +27,9 @@ from fashion_transfer.benchmarks.killing import (
 )
 from fashion_transfer.search.study import JOURNAL, JournalLock
 
-TRIALS = 6
+TRIALS = 12
+"""The last two may be pruned."""
+
 LONGER = ("trainer.max_epochs=4",)
 """Two rungs at which trials are pruned."""
 

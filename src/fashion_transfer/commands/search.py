@@ -49,7 +49,7 @@ def search(cfg: DictConfig) -> None:
     definition = _definition(cfg, fixed, space, folder)
     max_epochs = definition.get("trainer.max_epochs")
     limit = max_epochs if isinstance(max_epochs, int) else None
-    pruner = build_pruner(cfg.pruner, cfg.study_seed, limit)
+    pruner = build_pruner(cfg.pruner, limit)
     study = SearchStudy(folder, definition, cfg.study_seed, cfg.monitor.mode, pruner)
     command = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
     try:
