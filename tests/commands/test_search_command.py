@@ -10,6 +10,7 @@ import pytest
 
 from fashion_transfer.models import ClassificationTask
 from fashion_transfer.runs.record import read_metrics, read_record
+from fashion_transfer.search import pruning
 from fashion_transfer.search.study import JOURNAL
 
 SPACE = [
@@ -27,6 +28,13 @@ def search(run, tiny, plain):
         return run("search.py", *tiny(logs, *plain, *SPACE, EPOCHS, *more))
 
     return start
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pruned_from_the_second_trial():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pruning, "WHOLE", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

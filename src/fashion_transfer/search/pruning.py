@@ -13,6 +13,9 @@ PRUNERS = ("hyperband", "none")
 FACTOR = 3
 """One in so many trials passes a rung."""
 
+WHOLE = 10
+"""Trials, from the first one, that are never pruned: as many as TPE draws at random."""
+
 
 class Hyperband(BasePruner):
     """Ends trials that are not in the best third after three and six tenths of the epochs.
@@ -31,7 +34,7 @@ class Hyperband(BasePruner):
         whole: number of trials, from the first one, that are not pruned.
     """
 
-    def __init__(self, max_epochs: int, whole: int = 10) -> None:
+    def __init__(self, max_epochs: int, whole: int = WHOLE) -> None:
         # While the rate still rises, the order of the trials says little about that at the end. A
         # good trial that is pruned is a double loss: TPE takes it for a bad one.
         self.rungs = [math.ceil(share * max_epochs / 10) for share in (3, 6)]
@@ -77,7 +80,7 @@ def build_pruner(name: str, max_epochs: int | None) -> BasePruner:
             "pruner",
             "hyperband needs a number of epochs: give trainer.max_epochs=N, or pruner=none",
         )
-    return Hyperband(max_epochs)
+    return Hyperband(max_epochs, WHOLE)
 
 
 def _at(trial: FrozenTrial, rung: int) -> float | None:
