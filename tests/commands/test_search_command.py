@@ -10,7 +10,6 @@ import pytest
 
 from fashion_transfer.models import ClassificationTask
 from fashion_transfer.runs.record import read_metrics, read_record
-from fashion_transfer.search import pruning
 from fashion_transfer.search.study import JOURNAL
 
 SPACE = [
@@ -28,13 +27,6 @@ def search(run, tiny, plain):
         return run("search.py", *tiny(logs, *plain, *SPACE, EPOCHS, *more))
 
     return start
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _pruned_from_the_second_trial():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pruning, "WHOLE", 1)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +252,7 @@ def test_mistake_of_the_first_trial_is_one_line_and_can_be_put_right(search, tmp
         (["trials=2.5"], "trials must be a whole number from 1, got 2.5"),
         (["study_seed=-1"], "study_seed must be a whole number from 0, got -1"),
         (["study=a/b"], "study must be a name for a folder, got 'a/b'"),
-        (["pruner=median"], "pruner must be one of hyperband, none, got 'median'"),
+        (["pruner=median"], "pruner must be one of halving, none, got 'median'"),
         (["monitor.metric=test/accuracy"], "monitor.metric must be one of validation"),
         (["monitor.metric=null"], "monitor.metric must be one of validation"),
         (["search=nothing"], "there is no search=nothing: use one of default, head, optimizer"),

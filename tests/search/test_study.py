@@ -20,7 +20,7 @@ def opened(tmp_path):
     studies = []
 
     def open_study(definition=DEFINITION_A, seed=0, mode="min", folder="study"):
-        pruner = build_pruner("hyperband", 9)
+        pruner = build_pruner("halving", 9)
         studies.append(SearchStudy(tmp_path / folder, definition, seed, mode, pruner))
         return studies[-1]
 

@@ -27,9 +27,7 @@ from fashion_transfer.benchmarks.killing import (
 )
 from fashion_transfer.search.study import JOURNAL, JournalLock
 
-TRIALS = 12
-"""The last two may be pruned."""
-
+TRIALS = 6
 LONGER = ("trainer.max_epochs=4",)
 """Two rungs at which trials are pruned."""
 

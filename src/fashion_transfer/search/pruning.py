@@ -8,57 +8,47 @@ from optuna.trial import FrozenTrial
 
 from fashion_transfer.errors import ArgumentError
 
-PRUNERS = ("hyperband", "none")
+PRUNERS = ("halving", "none")
 
-FACTOR = 3
-"""One in so many trials passes a rung."""
-
-WHOLE = 10
-"""Trials, from the first one, that are never pruned: as many as TPE draws at random."""
+RUNGS = ((0.4, 0.4), (0.6, 0.25))
+"""Shares of the epochs after which trials are compared, and the share of them that goes on."""
 
 
-class Hyperband(BasePruner):
-    """Ends trials that are not in the best third after three and six tenths of the epochs.
+class SuccessiveHalving(BasePruner):
+    """Ends trials that fall behind: after 0.4 of the epochs the worse 0.6, after 0.6 all but 0.25.
 
-    Li et al. 2018, "Hyperband: a novel bandit-based approach to hyperparameter optimization", with
-    two of its brackets, asynchronously as in Li et al. 2020, "A system for massively parallel
-    hyperparameter tuning". The first trials are the bracket that prunes none: TPE draws them at
-    random, and learns from them all that it knows at first.
+    What counts is the best value so far. Asynchronous successive halving, Li et al. 2020, "A system
+    for massively parallel hyperparameter tuning", with two rungs of our own. The brackets of
+    Hyperband (Li et al. 2018) begin earlier, and a good trial that is pruned is a double loss: TPE
+    takes it for a bad one.
 
-    Optuna's HyperbandPruner notes a rung before it gives its verdict, so that a process killed in
-    between lets the trial pass. This one looks at nothing but what was reported: asked again, its
-    verdict is the same.
+    Optuna's SuccessiveHalvingPruner notes a rung before it gives its verdict, so that a process
+    killed in between lets the trial pass. This one looks at nothing but what was reported: asked
+    again, its verdict is the same.
 
     Args:
         max_epochs: of a trial, from 1.
-        whole: number of trials, from the first one, that are not pruned.
     """
 
-    def __init__(self, max_epochs: int, whole: int = WHOLE) -> None:
-        # While the rate still rises, the order of the trials says little about that at the end. A
-        # good trial that is pruned is a double loss: TPE takes it for a bad one.
-        self.rungs = [math.ceil(share * max_epochs / 10) for share in (3, 6)]
-        self.whole = whole
+    def __init__(self, max_epochs: int) -> None:
+        self.rungs = {math.ceil(share * max_epochs): passing for share, passing in RUNGS}
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Returns whether a trial should end after its last report."""
         steps = sorted(trial.intermediate_values)
         if not steps:
             return False
-        value = trial.intermediate_values[steps[-1]]
         before = steps[-2] if len(steps) > 1 else 0
         rung = max((rung for rung in self.rungs if before < rung <= steps[-1]), default=None)
         if rung is None:
             return False
-        if math.isnan(value):
-            return True
-        if trial.number < self.whole:
-            return False
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        trials = study.get_trials(deepcopy=False)
-        others = (_at(other, rung) for other in trials if other.number != trial.number)
-        values = sorted(sign * v for v in (value, *others) if v is not None and v == v)
-        return sign * value > values[max(0, len(values) // FACTOR - 1)]
+        others = (t for t in study.get_trials(deepcopy=False) if t.number != trial.number)
+        values = [_best(other, rung, sign) for other in (trial, *others)]
+        if values[0] is None:
+            return True  # no number yet
+        known = sorted(value for value in values if value is not None)
+        return values[0] > known[max(0, int(len(known) * self.rungs[rung]) - 1)]
 
 
 def build_pruner(name: str, max_epochs: int | None) -> BasePruner:
@@ -78,12 +68,19 @@ def build_pruner(name: str, max_epochs: int | None) -> BasePruner:
     if max_epochs is None or max_epochs < 1:
         raise ArgumentError(
             "pruner",
-            "hyperband needs a number of epochs: give trainer.max_epochs=N, or pruner=none",
+            "halving needs a number of epochs: give trainer.max_epochs=N, or pruner=none",
         )
-    return Hyperband(max_epochs, WHOLE)
+    return SuccessiveHalving(max_epochs)
 
 
-def _at(trial: FrozenTrial, rung: int) -> float | None:
-    """The first value that was reported at a rung or after it; None if there is none yet."""
+def _best(trial: FrozenTrial, rung: int, sign: int) -> float | None:
+    """The lowest value, or the negative highest, until the first report at a rung or after it.
+
+    None if there is no such report yet, or no number.
+    """
     reached = [step for step in trial.intermediate_values if step >= rung]
-    return trial.intermediate_values[min(reached)] if reached else None
+    if not reached:
+        return None
+    reports = trial.intermediate_values.items()
+    values = (sign * value for step, value in reports if step <= min(reached))
+    return min((value for value in values if not math.isnan(value)), default=None)
