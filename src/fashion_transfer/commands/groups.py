@@ -39,15 +39,16 @@ def group_choices(arguments: list[str]) -> list[str]:
     """
     result: list[str] = []
     for argument in arguments:
-        group, _, value = argument.partition("=")
-        if group not in GROUPS:
+        key, _, value = argument.partition("=")
+        group = key.lstrip("+~")
+        if group == "data" and (value == "null" or key == "~data"):  # without, nothing is composed
+            raise FashionTransferError("there is no run without data: name a file of conf/data")
+        if group not in GROUPS or key.startswith("~"):
             result.append(argument)
         elif value == "null" and group in WITHOUT_FILE:
-            result = [a for a in result if a.partition("=")[0] != group]
+            result = [a for a in result if a.partition("=")[0].lstrip("+") != group]
         elif value == "null":
             result.append(f"~{group}")
-            if group == "data":  # whose name the recipe has
-                result.append("~recipe")
         elif _NO_NAME.fullmatch(value):
             raise FashionTransferError(f"there is no {argument}: name a file of conf/{group}")
         else:
