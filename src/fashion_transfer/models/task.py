@@ -154,8 +154,7 @@ class ClassificationTask(EvaluationTask):
             # A schedule of the checkpoint's run leaves rate and betas where it ended.
             set_hyperparameters(self.trainer.optimizers[0], self._hyperparameters)
             return
-        steps = self.trainer.estimated_stepping_batches
-        check_length(self.lr_schedulers(), self.scheduler, steps)
+        check_length(self.lr_schedulers(), self.scheduler, self.trainer.estimated_stepping_batches)
 
     def on_train_epoch_start(self) -> None:
         """Seeds by nothing but (seed, epoch, rank).
