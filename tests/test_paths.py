@@ -155,6 +155,7 @@ def test_folders_of_configurations_are_expanded(folder):
         ("'a,b.pth', \"~/c=1\"", ["a,b.pth", "{home}/c=1"]),
         ("${oc.select:x,y.pth},b", ["y.pth", "b"]),
         ("choice(a.pth,b.pth)", ["a.pth", "b.pth"]),
+        ("a\\,b.pth,c.pth", ["a\\,b.pth", "c.pth"]),
     ],
 )
 def test_a_sweep_has_paths_between_commas(folder, typed, meant):

@@ -37,7 +37,7 @@ _KEYWORDS = {"", "null", "true", "false", "nan", "inf", "???"}
 _QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\""""
 _QUOTED_PATH = re.compile(_QUOTED, re.DOTALL)
 _ENTRY = re.compile(
-    rf"(?:^|,)\s*((?:{_QUOTED})(?=\s*(?:,|\Z))|(?:\$\{{[^{{}}]*\}}|[^,])*)", re.DOTALL
+    rf"(?:^|,)\s*((?:{_QUOTED})(?=\s*(?:,|\Z))|(?:\$\{{[^{{}}]*\}}|\\,|[^,])*)", re.DOTALL
 )
 _LIST = re.compile(r"\[.*\]", re.DOTALL)
 _FUNCTION = re.compile(r"(?:choice|glob|range|interval|sort|shuffle|tag)\(.*\)", re.DOTALL)
@@ -77,7 +77,7 @@ def _quote_argument(argument: str, sweep: bool) -> str:
         return f"{key}={os.path.expanduser(value)}"
     if not equals or not is_path_key(key):
         return argument
-    if not _exists(value):
+    if not exists(value):
         if key.lstrip("+") == "input" and _LIST.fullmatch(value):
             return f"{key}=[{','.join(map(_quote_value, _entries(value[1:-1])))}]"
         if sweep and _FUNCTION.fullmatch(value):
@@ -90,7 +90,7 @@ def _quote_argument(argument: str, sweep: bool) -> str:
 def _quote_value(value: str) -> str:
     """Returns one value as Hydra takes it for one path, or for null."""
     path = value
-    if not _exists(value):
+    if not exists(value):
         if value.lower() in _KEYWORDS:
             return value
         path = _unquoted(value) if _QUOTED_PATH.fullmatch(value) else _as_on_disk(value)
@@ -102,15 +102,16 @@ def _quote_value(value: str) -> str:
 def _as_on_disk(path: str) -> str:
     """Returns the spelling of a path that exists: without Hydra's escapes, or é as macOS has it."""
     spellings = [_ESCAPE.sub(r"\1", path), normalize("NFC", path), normalize("NFD", path)]
-    return next(filter(_exists, spellings), path)
+    return next(filter(exists, spellings), path)
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
+    """Returns whether there is such a file or folder, or a link, even one that leads nowhere."""
     return os.path.lexists(os.path.expanduser(path))
 
 
 def _entries(values: str) -> list[str]:
-    """Returns the values between commas, but for those in quotes and interpolations."""
+    """Returns the values between commas, but for those in quotes, interpolations and escapes."""
     return [entry.rstrip() for entry in _ENTRY.findall(values)]
 
 

@@ -36,7 +36,7 @@ def output() -> Iterator[None]:
     streams = {sys.stdout, sys.stderr} - {None}  # None: closed, as by `>&-`
     methods = [(stream, name) for stream in streams for name in ("write", "flush")]
     for stream, name in methods:
-        setattr(stream, name, _ending(stream, getattr(stream, name)))
+        setattr(stream, name, _exiting(stream, getattr(stream, name)))
     try:
         try:
             yield
@@ -67,7 +67,7 @@ def command() -> Iterator[None]:
             sys.exit(130)
 
 
-def _ending(stream: TextIO, method: Callable[..., Any]) -> Callable[..., Any]:
+def _exiting(stream: TextIO, method: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a method of a stream that raises SystemExit where the stream cannot be written."""
 
     def call(*arguments: Any) -> Any:

@@ -111,6 +111,15 @@ def test_last_checkpoint_is_of_a_whole_epoch_when_there_are_several_validations(
     assert read(checkpoints / "best.ckpt")["global_step"] == 10
 
 
+@pytest.mark.parametrize("end", ["+trainer.max_steps=10", "callbacks=early_stopping"])
+def test_last_checkpoint_is_of_a_whole_epoch_when_training_ends_within_one(train, tmp_path, end):
+    more = ("+trainer.val_check_interval=0.5", "model.optimizer.lr=1", "model/scheduler=none")
+    patience = ("callbacks.early_stopping.patience=2",) if "stopping" in end else ()
+    ended = train(tmp_path / "logs", *THREE, *more, end, *patience)
+    assert read(ended.last)["global_step"] % 7 == 0
+    assert read(ended.best)["global_step"] % 7
+
+
 def test_training_that_ends_before_its_first_validation_leaves_its_last_step(
     run, tiny, plain, tmp_path
 ):

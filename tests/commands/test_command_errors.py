@@ -14,9 +14,9 @@ from fashion_transfer.commands.errors import (
     HINTS,
     config_keys,
     explain,
+    is_disk_error,
     name_run_folder,
     nearest,
-    of_the_disk,
     unknown_key,
     with_hint,
 )
@@ -117,12 +117,12 @@ def test_run_folder_is_named_where_an_error_of_the_disk_names_no_file(monkeypatc
 
 @pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError(errno.ENOENT, "x", "y")])
 def test_of_the_disk_is_false_for_other_errors(error):
-    assert not of_the_disk(error)
+    assert not is_disk_error(error)
 
 
 def test_of_the_disk_finds_the_error_among_the_causes():
     error = OSError(errno.ENOSPC, "No space left on device", "/store")
-    assert of_the_disk(caused(FashionTransferError("cannot store features"), error))
+    assert is_disk_error(caused(FashionTransferError("cannot store features"), error))
 
 
 def test_explain_puts_the_node_in_front_of_an_argument_that_instantiate_rejected():

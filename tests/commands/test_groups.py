@@ -23,6 +23,8 @@ def test_groups_are_the_folders_of_conf():
         ("experiment=fast seed=1 experiment=null", "seed=1"),
         ("experiment=null experiment=fast", "experiment=fast"),
         ("debug=null", ""),
+        ("+debug=null experiment=fast", "experiment=fast"),
+        ("+experiment=fast experiment=null", ""),
         ("ckpt_path=null", "ckpt_path=null"),
         ("model.scheduler=null", "model.scheduler=null"),
         ("-m experiment=null,fast", "-m experiment=null,fast"),
@@ -30,6 +32,12 @@ def test_groups_are_the_folders_of_conf():
 )
 def test_null_for_a_group_is_what_hydra_takes_for_it(arguments, expected):
     assert group_choices(arguments.split()) == expected.split()
+
+
+@pytest.mark.parametrize("argument", ["data=null", "~data"])
+def test_a_run_without_data_is_a_mistake(argument):
+    with pytest.raises(FashionTransferError, match=r"^there is no run without data: name a file"):
+        group_choices([argument])
 
 
 @pytest.mark.parametrize("argument", ["trainer=5", "experiment=1.5", "logger=false"])

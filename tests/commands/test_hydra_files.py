@@ -7,7 +7,7 @@ import pytest
 from hydra.core import utils
 from omegaconf import OmegaConf
 
-from fashion_transfer.commands.hydra_files import LogFile, write_whole
+from fashion_transfer.commands.hydra_files import LogFile, save_configs_atomically
 
 full_device = pytest.mark.skipif(
     not Path("/dev/full").exists(), reason="a device that is always full"
@@ -59,7 +59,7 @@ def test_defect_in_a_message_is_reported_as_ever(log, tmp_path, capfd):
 
 def test_configuration_of_a_run_stays_whole_when_the_disk_is_full(tmp_path, monkeypatch):
     monkeypatch.setattr(utils, "_save_config", utils._save_config)
-    write_whole()
+    save_configs_atomically()
     overrides = OmegaConf.create(["seed=1"])
     utils._save_config(overrides, "overrides.yaml", tmp_path / ".hydra")
 

@@ -20,6 +20,10 @@ FRESH_VIEWS = (*FOUR_EPOCHS, *NO_CACHE)
 # Worker processes fetch batches before the epoch begins.
 WORKERS = ("trainer.max_epochs=4", *NO_CACHE, "data.num_workers=1")
 
+VALIDATIONS = (*FOUR_EPOCHS, "+trainer.val_check_interval=0.34")
+# Training ends within the epoch that it is stopped in.
+STEPS = ("+trainer.max_steps=18", "trainer.max_epochs=-1", *HEAD)
+
 # Ends the process in the middle of its third epoch, at the same batch every time.
 STOPPED = """
 import os, runpy, signal, sys
@@ -75,7 +79,11 @@ def assert_equals_one_that_never_stopped(folder: Path, expected) -> None:
     assert without_seconds(metrics) == without_seconds(expected.metrics)
 
 
-@pytest.mark.parametrize("overrides", [FRESH_VIEWS, WORKERS], ids=["fresh views", "workers"])
+@pytest.mark.parametrize(
+    "overrides",
+    [FRESH_VIEWS, WORKERS, VALIDATIONS, STEPS],
+    ids=["fresh views", "workers", "several validations", "max_steps"],
+)
 def test_resumed_run_equals_one_that_never_stopped(
     run, tiny, plain, straight, interrupted, tmp_path, overrides
 ):

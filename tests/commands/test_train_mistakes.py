@@ -30,6 +30,7 @@ def test_mistake_is_one_line_with_its_key(run, tiny, plain, tmp_path, override, 
         ("no_such_key=1", "no_such_key"),
         ("experiment=no_such_experiment", "no_such_experiment"),
         ("resnet50", "resnet50"),
+        ("hydra=null", "Config group override must be a string or a list"),
     ],
 )
 def test_mistake_that_a_library_reports_is_one_line(run, tiny, plain, tmp_path, override, named):

@@ -194,6 +194,7 @@ WRONG = {
         "~data",
         "there is no data: choose one by data=fashion_mnist or",
     ),
+    "no monitored metric, deleted": ("~monitor.metric", "monitor.metric has no value: give one"),
     "no trainer, deleted": ("~trainer", "there is no trainer: choose one by trainer="),
     "no backbone": ("model/backbone=null", "there is no model.backbone: choose one by model/back"),
     "no model": ("model=null", "there is no model: choose one by model=default"),
@@ -217,7 +218,8 @@ WRONG = {
     ),
     "target that does not exist": (
         "callbacks.rate._target_=lightning.pytorch.callbacks.NoSuch",
-        "callbacks.rate._target_=lightning.pytorch.callbacks.NoSuch cannot be imported",
+        "callbacks.rate._target_=lightning.pytorch.callbacks.NoSuch cannot be imported: Are you "
+        "sure that 'NoSuch' is importable",
     ),
     "entry without a target": ("+callbacks.mine.x=1", "callbacks.mine has no _target_"),
     # ---- two keys that do not go together
@@ -359,6 +361,7 @@ def test_run_with_a_wrong_configuration_is_recorded_as_failed(run, plain, tmp_pa
         ("policy.threshold=80", "policy.threshold must be a number from 0 to 1, or auto, or from_"),
         ("+policy.x=1", "there is no key policy.x"),
         ("+model.head.hidden=3", "there is no key model.head"),
+        ("ckpt_path=true", "ckpt_path must be a path, or null, got true"),
     ],
 )
 def test_other_commands_check_their_configuration(run, tmp_path, command, override, message):

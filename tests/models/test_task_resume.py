@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from fashion_transfer.data import Augmentation
+from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.models import read_checkpoint
 from fashion_transfer.synthetic import Exposure
@@ -112,6 +113,14 @@ def stop_and_resume(fit, make, folder, **options):
     assert read_checkpoint(path)["epoch"] == EPOCHS - 2
     callbacks = [ModelCheckpoint(folder, "last", enable_version_counter=False)]
     return fit(make(), noise=7, path=path, callbacks=callbacks, **options)
+
+
+def test_training_is_not_resumed_from_within_an_epoch(fit, cached, tmp_path):
+    save = ModelCheckpoint(tmp_path, "step", every_n_train_steps=3)
+    with pytest.raises(SystemExit):
+        fit(cached(), callbacks=[save, Stop()], **RANDOM)
+    with pytest.raises(FashionTransferError, match=r"within an epoch, after \d batches of it"):
+        fit(cached(), path=tmp_path / "step.ckpt", **RANDOM)
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(fit, cached, same, tmp_path):

@@ -1,6 +1,5 @@
 """Arguments before Hydra sees them. Imports no torch."""
 
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from omegaconf import OmegaConf
 
 from fashion_transfer.commands.groups import group_choices
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.paths import is_sweep, quote_paths, quoted
+from fashion_transfer.paths import exists, is_sweep, quote_paths, quoted
 from fashion_transfer.runs.folders import LAST, METRICS, run_lock
 from fashion_transfer.runs.record import read_record
 
@@ -198,8 +197,7 @@ def options_first(arguments: list[str]) -> list[str]:
 
 
 def _is_path(argument: str) -> bool:
-    # A link that leads nowhere is one, too: it has a row, which says so.
-    return argument == "-" or os.path.lexists(os.path.expanduser(argument))
+    return argument == "-" or exists(argument)
 
 
 def _is_for_hydra(argument: str) -> bool:

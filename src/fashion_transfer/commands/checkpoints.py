@@ -15,10 +15,23 @@ from fashion_transfer.runs.folders import BEST
 log = logging.getLogger(__name__)
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """A `ModelCheckpoint` that skips an epoch of which only some batches were trained on.
+
+    `max_steps`, `max_time` or early stopping has ended training then. It could not continue from
+    within the epoch, and can from the checkpoint of the one before.
+    """
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves a checkpoint after a whole epoch."""
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
 def name_apart(callback: Callback) -> None:
-    """Gives the files of a callback that keeps several a name each, or the last would be left."""
+    """Puts epoch and step into the file name of a callback that keeps several checkpoints."""
     if isinstance(callback, ModelCheckpoint) and callback.save_top_k not in (0, 1):
-        name = callback.filename
+        name = callback.filename  # under one name, each would replace the one before
         callback.filename = name if name is None or "{" in name else f"{name}-{{epoch}}-{{step}}"
 
 

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from fashion_transfer.commands.arguments import options_first
 from fashion_transfer.commands.errors import explain, name_run_folder
 from fashion_transfer.commands.external import external_arguments
-from fashion_transfer.commands.hydra_files import write_whole
+from fashion_transfer.commands.hydra_files import save_configs_atomically
 from fashion_transfer.terminal import output, print_anything
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ SPEAKING = tuple(f"lightning.pytorch.{part}" for part in ("callbacks", "profiler
 """Loggers of what Lightning does only where somebody asks for it."""
 
 RANK_ZERO = tuple(f"lightning.{part}.utilities.rank_zero" for part in ("fabric", "pytorch"))
-"""The loggers of all the rest, of the trainer and of some callbacks: that of the last import."""
+"""Loggers of the trainer and of some callbacks: all log with that of the package imported last."""
 
 _failures: list[Exception] = []
 
@@ -43,7 +43,7 @@ def run(main: Callable[[], Any], rewrite: Callable[[list[str]], list[str]] | Non
         rewrite: turns the command's arguments into those for Hydra.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    write_whole()
+    save_configs_atomically()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a traceback and ends the process
     # Names the run folder: two runs that start in the same second must not share one.
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
@@ -125,6 +125,7 @@ def quieten() -> None:
         logging.getLogger(name).filters[:] = [_is_of_a_callback]
     for name in ("filelock", "matplotlib", "PIL"):  # thousands of lines with hydra.verbose=true
         logging.getLogger(name).setLevel(logging.INFO)
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it reports what it also raises
     # It reports on every machine without a GPU that there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for message in (

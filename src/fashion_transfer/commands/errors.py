@@ -16,7 +16,11 @@ from hydra.errors import (
     OverrideParseException,
 )
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.files import cannot_write
@@ -88,16 +92,18 @@ def explain(error: BaseException) -> str | None:
         return f"{error.object!r} is no UTF-8: give the file or folder another name"
     if isinstance(error, MissingMandatoryValue):
         return missing_value(str(error.full_key))
+    if isinstance(error, InterpolationKeyError) and (key := re.search("'(.+?)'", str(error))):
+        return missing_value(key[1])
     # By name: importing Lightning for it would cost every `--help` a second.
-    known = type(error).__name__ == "MisconfigurationException" or _is_raised_by_lightning(error)
+    known = type(error).__name__ == "MisconfigurationException" or _is_refused_by_library(error)
     if known or isinstance(error, _MISTAKES):
         return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
     return None
 
 
-def of_the_disk(error: BaseException) -> bool:
-    """Returns whether the disk could not be written, which is no fault of what was computed."""
-    return any(True for _ in _disk_errors(error))
+def is_disk_error(error: BaseException) -> bool:
+    """Returns whether the error, or a cause of it, is that the disk could not be written."""
+    return next(_disk_errors(error), None) is not None
 
 
 def name_run_folder(error: BaseException) -> None:
@@ -209,11 +215,11 @@ def _unknown_key(error: BaseException) -> str | None:
     return f"{unknown_key(key, keys)}{hint}"
 
 
-def _is_raised_by_lightning(error: BaseException) -> bool:
-    """Whether the code of Lightning itself has refused a value, and nothing that it calls."""
+def _is_refused_by_library(error: BaseException) -> bool:
+    """Whether the code of Hydra or Lightning has refused a value, and nothing that it calls."""
     modules = [at.f_globals.get("__name__", "") for at, _ in walk_tb(error.__traceback__)]
-    by_lightning = bool(modules) and modules[-1].startswith("lightning.")
-    return by_lightning and isinstance(error, (RuntimeError, TypeError, ValueError))
+    by_library = bool(modules) and modules[-1].startswith(("hydra.", "lightning."))
+    return by_library and isinstance(error, (RuntimeError, TypeError, ValueError))
 
 
 def _disk_errors(error: BaseException) -> Iterator[OSError]:

@@ -43,17 +43,17 @@ def group_choices(arguments: list[str]) -> list[str]:
     """
     result: list[str] = []
     for argument in arguments:
-        group, _, value = argument.partition("=")
-        for needed, file in NEEDED.items():
-            if argument in (f"{needed}=null", f"~{needed}"):
-                raise FashionTransferError(
-                    f"there is no {needed}: choose one by {needed}={file} or another file of "
-                    f"conf/{needed}"
-                )
-        if group not in GROUPS:
+        key, _, value = argument.partition("=")
+        group = key.lstrip("+~")
+        if group in NEEDED and (value == "null" or key == f"~{group}"):
+            raise FashionTransferError(
+                f"there is no {group}: choose one by {group}={NEEDED[group]} or another file of "
+                f"conf/{group}"
+            )
+        if group not in GROUPS or key.startswith("~"):
             result.append(argument)
         elif value == "null" and group in WITHOUT_FILE:
-            result = [a for a in result if a.partition("=")[0] != group]
+            result = [a for a in result if a.partition("=")[0].lstrip("+") != group]
         elif value == "null":
             result.append(f"~{group}")
         elif _NO_NAME.fullmatch(value):

@@ -31,7 +31,7 @@ class LogFile(logging.FileHandler):
             super().close()
 
 
-def write_whole() -> None:
+def save_configs_atomically() -> None:
     """Has Hydra write the files of `.hydra/` whole or not at all.
 
     A run that is continued writes them anew, and reads them the next time.

@@ -16,7 +16,7 @@ from hydra.types import HydraContext, RunMode
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from fashion_transfer.commands.errors import explain, of_the_disk
+from fashion_transfer.commands.errors import explain, is_disk_error
 from fashion_transfer.commands.hydra_files import LogFile
 from fashion_transfer.commands.train import train
 from fashion_transfer.errors import FashionTransferError
@@ -67,7 +67,7 @@ def run(
         except RunPruned as pruned:
             return Outcome("pruned", message=str(pruned))
         except Exception as error:
-            if of_the_disk(error):
+            if is_disk_error(error):
                 return error  # and no outcome: the trial can go on once there is room
             log.debug("", exc_info=True)
             mistake = isinstance(error, FashionTransferError)

@@ -16,7 +16,7 @@ from hydra.version import getbase, setbase
 from omegaconf import DictConfig
 
 from fashion_transfer.commands.errors import explain
-from fashion_transfer.commands.hydra_files import write_whole
+from fashion_transfer.commands.hydra_files import save_configs_atomically
 from fashion_transfer.commands.sweep import Job, finished_job, update_jobs
 from fashion_transfer.files import write_text
 from fashion_transfer.runs.folders import run_lock
@@ -71,7 +71,7 @@ class SweepJob:
 
     def _run(self, job: Job, output: Path) -> Job:
         setup_globals()  # in this process Hydra may not have started
-        write_whole()
+        save_configs_atomically()
         setbase(self.hydra_base)
         context = HydraContext(config_loader=None, callbacks=Callbacks(self.config))  # type: ignore[arg-type]
         errors: list[Exception] = []

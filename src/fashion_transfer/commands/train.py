@@ -153,8 +153,6 @@ def _check(cfg: DictConfig) -> None:
     check_config(cfg)
     if cfg.ckpt_path is not None:
         check_continued(cfg)
-    if cfg.monitor.metric is None:
-        cfg.monitor.mode = "min"  # not that of `last`: Lightning refuses two equal callbacks
 
 
 def _prepare_data(

@@ -57,6 +57,9 @@ def build_trainer(cfg: DictConfig, callbacks: Iterable[Callback] = ()) -> L.Trai
         enable_progress_bar=bar,
         _convert_="all",  # Lightning wants max_time as a dictionary
     )
+    # With max_steps, Lightning would take any checkpoint for one from within an epoch, and repeat
+    # that epoch without its batches.
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     return trainer
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from fashion_transfer.confidence import Prediction
 from fashion_transfer.data.batch import Batch
 from fashion_transfer.models import checkpoint as checkpoints
-from fashion_transfer.models.checkpoint import load_classifier
 from fashion_transfer.models.classifier import Classifier
 from fashion_transfer.models.outputs import OutputCollector, single_item_metrics
 
@@ -35,14 +34,14 @@ class EvaluationTask(L.LightningModule):
         Args:
             checkpoint_path: path of the checkpoint, such as `best.ckpt` of a run folder.
             *args: of Lightning's method.
-            **arguments: likewise, and arguments of this class. A checkpoint has no others than the
-                classifier and its threshold; the rest is as by default.
+            **arguments: likewise, or of this class. A checkpoint holds the classifier and its
+                threshold; every other argument has its default unless it is given.
 
         Raises:
             FashionTransferError: the file is not a checkpoint, or its weights are not there.
         """
         if "classifier" not in arguments:
-            arguments["classifier"] = load_classifier(checkpoint_path)
+            arguments["classifier"] = checkpoints.load_classifier(checkpoint_path)
         threshold = arguments["classifier"].threshold
         arguments = {"weights_only": True, **arguments}
         task = super().load_from_checkpoint(checkpoint_path, *args, **arguments)

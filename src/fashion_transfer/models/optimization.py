@@ -170,6 +170,21 @@ def check_length(schedule: Any, make: Callable[..., Schedule], steps: float) -> 
             )
 
 
+def check_whole_epoch(trainer: L.Trainer) -> None:
+    """Checks that what training continues from was saved between two epochs.
+
+    Raises:
+        FashionTransferError: it was saved within one: which of its images came before is not
+            restored.
+    """
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    if batches.current.ready and not batches.is_last_batch:
+        raise FashionTransferError(
+            f"the checkpoint was saved within an epoch, after {batches.current.ready} batches of "
+            "it, and training continues between epochs: give a last.ckpt, which is of a whole one"
+        )
+
+
 def check_finder(trainer: L.Trainer) -> None:
     """Checks that a LearningRateFinder could try all its rates before training ended.
 

@@ -27,6 +27,7 @@ from fashion_transfer.models.optimization import (
     build_schedule,
     check_finder,
     check_length,
+    check_whole_epoch,
     hyperparameters,
     schedule_options,
     set_hyperparameters,
@@ -147,13 +148,13 @@ class ClassificationTask(EvaluationTask):
 
     def on_train_start(self) -> None:
         """Checks that what a checkpoint restored fits this run's schedule and rates."""
+        check_whole_epoch(self.trainer)
         _fit_statistics(self)  # a LearningRateFinder trains before `on_fit_start`
         if self.scheduler is None:
             # A schedule of the checkpoint's run leaves rate and betas where it ended.
             set_hyperparameters(self.trainer.optimizers[0], self._hyperparameters)
             return
-        steps = self.trainer.estimated_stepping_batches
-        check_length(self.lr_schedulers(), self.scheduler, steps)
+        check_length(self.lr_schedulers(), self.scheduler, self.trainer.estimated_stepping_batches)
 
     def on_train_epoch_start(self) -> None:
         """Seeds by nothing but (seed, epoch, rank).

@@ -53,7 +53,8 @@ def _message(
     if error["type"] == "missing" or (value is None and options):
         if key.endswith("_target_"):
             node = key.rpartition(".")[0]
-            other = f"choose another file of conf/{node}" if files(node) else "give it one"
+            folder = node.replace(".", "/")
+            other = f"choose another file of conf/{folder}" if files(folder) else "give it one"
             return f"{node} has no _target_: {other}"
         if options:
             choices = ", ".join(f"{group}={name}" for name in options)

@@ -112,7 +112,10 @@ class Callback(Target):
 class Checkpoint(Callback):
     """Saves checkpoints."""
 
-    names = ("lightning.pytorch.callbacks.ModelCheckpoint",)
+    names = (
+        "lightning.pytorch.callbacks.ModelCheckpoint",
+        "fashion_transfer.commands.checkpoints.LastCheckpoint",
+    )
     dirpath: PathName | None = OPTIONAL
     filename: str | None = OPTIONAL
     monitor: Watched | None = OPTIONAL

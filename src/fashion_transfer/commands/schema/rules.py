@@ -75,7 +75,7 @@ CHECKPOINTS: dict[str, tuple[str, dict[str, tuple[Any, ...]]]] = {
         },
     ),
 }
-"""What the arguments of our two ModelCheckpoints must be, by default the first, and why."""
+"""What the arguments of our two checkpoint callbacks must be, by default the first, and why."""
 
 METRIC_IN_NAME = re.compile(r"\{[^}:]*/")
 """The field of a file name that a ModelCheckpoint fills with `val/loss=0.5`."""
@@ -246,7 +246,7 @@ def _check_callbacks(callbacks: Config) -> None:
     for name, callback in callbacks.items():
         if reason := CALLBACKS.get(_name(callback)):
             raise FashionTransferError(f"callbacks.{name} {reason}")
-        if _name(callback) != "ModelCheckpoint":
+        if _name(callback) not in ("ModelCheckpoint", "LastCheckpoint"):
             continue
         key, file = f"callbacks.{name}", callback.get("filename") or ""
         if METRIC_IN_NAME.search(file) and callback.get("auto_insert_metric_name", True):
@@ -272,8 +272,6 @@ def _check_twins(callbacks: Config) -> None:
         if _name(callback) != "ModelCheckpoint":
             continue
         values = {"mode": "min"} | dict(callback)
-        if name == "best" and values.get("monitor") is None:
-            values["mode"] = "min"  # as training sets it: not that of `last`
         state = str([values.get(option) for option in options])
         if names.setdefault(state, name) != name:
             raise FashionTransferError(

@@ -126,7 +126,7 @@ def _load(key: str, name: str) -> Callable[..., Any]:
     try:
         target: Callable[..., Any] = get_object(name)
     except (ImportError, AttributeError, ValueError, InstantiationException) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        reason = str(error).splitlines()[-1] if str(error) else repr(error)
         raise FashionTransferError(f"{key}._target_={name} cannot be imported: {reason}") from error
     if not callable(target):
         raise FashionTransferError(f"{key}._target_={name} is no class or function")
