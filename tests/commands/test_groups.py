@@ -34,12 +34,6 @@ def test_null_for_a_group_is_what_hydra_takes_for_it(arguments, expected):
     assert group_choices(arguments.split()) == expected.split()
 
 
-@pytest.mark.parametrize("argument", ["data=null", "~data"])
-def test_a_run_without_data_is_a_mistake(argument):
-    with pytest.raises(FashionTransferError, match=r"^there is no run without data: name a file"):
-        group_choices([argument])
-
-
 @pytest.mark.parametrize("argument", ["trainer=5", "experiment=1.5", "logger=false"])
 def test_a_number_for_a_file_is_a_mistake(argument):
     with pytest.raises(FashionTransferError, match=f"^there is no {argument}: name a "):
