@@ -33,6 +33,7 @@ HINTS = {
     "give max_epochs, or no scheduler": "trainer.max_epochs=N, or model/scheduler=none",
     "threshold=auto cannot be fitted": "policy.threshold=0.8",
     "choose another cache folder": "paths.cache=DIR",
+    "set check_md5=false": "data.check_md5=false",
     "run `make data`, or put": "data.dir=DIR names another folder",
     "name a folder that can be written": "data.dir=DIR",
     "or install Debian's package": "data.dir=DIR names another folder",
