@@ -131,6 +131,19 @@ def test_explain_puts_the_node_in_front_of_an_argument_that_instantiate_rejected
     assert explain(caught.value) == "data.augmentation.zoom must be under 1, got 2"
 
 
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (TypeError("devices should be an int"), "trainer: devices should be an int (HYDRA_"),
+        (KeyError("x"), "trainer: KeyError('x') (HYDRA_"),
+        (AssertionError(), "Error in call to target 'Trainer': full_key: trainer (HYDRA_"),
+    ],
+)
+def test_explain_puts_the_node_in_front_of_what_a_target_refuses(cause, message):
+    error = InstantiationException("Error in call to target 'Trainer':\nfull_key: trainer")
+    assert explain(caused(error, cause)).startswith(message)
+
+
 def test_explain_leaves_an_argument_without_a_node_as_it_is():
     assert explain(ArgumentError("zoom", "must be under 1, got 2")) == "zoom must be under 1, got 2"
 

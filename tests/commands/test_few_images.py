@@ -29,7 +29,7 @@ def test_too_few_validation_images_leave_out_what_is_said_once_and_stored(
 ):
     few = (f"data.val_per_class={per_class}", "policy.threshold=auto")
     out = run("train.py", *tiny(tmp_path, *plain, *few)).succeeded().out
-    assert out.count(f"fewer than 50 validation images ({images})") == 1
+    assert out.count(f"fewer than 50 validation images were seen ({images})") == 1
     metrics = read_metrics(only_run(tmp_path))
     names = "temperature, OOD limit, automatic threshold"
     assert metrics["calibration/left_out"] == names

@@ -144,6 +144,8 @@ def test_output_html_is_one_page(listed, tmp_path):
         (["--output", "a.xlsx"], "--output a.xlsx must end in .html, .md or .csv"),
         (["--output", "none/a.md"], "--output none/a.md: there is no folder none"),
         (["--logs", "none"], "there is no folder none: run `python train.py` first"),
+        (["paths.logs=x"], "paths.logs=DIR is --logs DIR here: see `python runs.py --help`"),
+        (["show", "last", "paths.logs=x"], "paths.logs=DIR is --logs DIR here"),
         (["--nothing"], "unrecognized arguments: --nothing: see `python runs.py --help`"),
         (["shw"], "invalid choice: 'shw'"),
         (["show"], "RUN"),

@@ -84,6 +84,7 @@ def test_best_checkpoint_without_validation_is_of_the_last_epoch(
 ):
     ended = run("train.py", *tiny(tmp_path, *plain, override))
     assert "best.ckpt will be the last epoch's" in ended.succeeded().out
+    assert "sweeper" not in ended.out
     folder = only_run(tmp_path)
     last = state_of(folder / "checkpoints" / "last.ckpt")
     assert same_state(state_of(newest_checkpoint(tmp_path)), last)

@@ -144,6 +144,10 @@ WRONG = {
         "trainer.accelerator=abacus",
         "trainer.accelerator must be one of auto",
     ),
+    "way to clip": (
+        "+trainer.gradient_clip_algorithm=sum",
+        "trainer.gradient_clip_algorithm must be one of norm, value, or null",
+    ),
     "probability over 1": (
         "model.head.dropout=7",
         "head.dropout must be a number from 0 to 1",

@@ -121,6 +121,7 @@ def test_unofficial_files_are_rejected_by_name_with_both_sums(idx_dir):
         str(idx_dir / TRAIN_IMAGES),
         MD5[TRAIN_IMAGES],
         md5((idx_dir / TRAIN_IMAGES).read_bytes()),
+        "check_md5=false for another data set",
         "make data",
     ):
         assert part in message

@@ -206,6 +206,18 @@ def test_cosine_gets_the_number_of_steps_unless_it_has_one(fit, given, expected)
     assert config.scheduler.last_epoch == 3 * 5
 
 
+def test_run_of_one_step_has_a_rate_that_trains(fit):
+    rates = []
+
+    def scheduler(optimizer, total_steps, max_lr):
+        schedule = OneCycleLR(optimizer, max_lr=max_lr, total_steps=total_steps)
+        rates.extend(schedule.get_last_lr())
+        return schedule
+
+    fit(max_epochs=-1, max_steps=1, optimizer=RATE, scheduler=scheduler)
+    assert rates[0] > 0.05
+
+
 @pytest.mark.parametrize(
     ("given", "steps", "peak"), [({}, 10, 0.1), ({"total_steps": 12, "max_lr": 0.3}, 12, 0.3)]
 )

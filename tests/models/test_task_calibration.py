@@ -94,7 +94,7 @@ def test_too_few_validation_images_fit_nothing_which_is_logged_once(
     assert (calibrator.validation, calibrator.num_images) == ({}, 40)
     assert task.classifier.threshold == (0.8 if threshold == "auto" else 0.7)
     [line] = [r.getMessage() for r in caplog.records if "validation images" in r.getMessage()]
-    assert line.startswith("fewer than 50 validation images (40)")
+    assert line.startswith("fewer than 50 validation images were seen (40)")
     for name in ("temperature", "OOD limit", f"confidence {task.classifier.threshold}"):
         assert name in line
     assert ("automatic threshold" in line) == (threshold == "auto")

@@ -37,6 +37,7 @@ HINTS = {
     "give max_epochs, or no scheduler": "trainer.max_epochs=N, or model/scheduler=none",
     "threshold=auto cannot be fitted": "policy.threshold=0.8",
     "choose another cache folder": "paths.cache=DIR",
+    "set check_md5=false": "data.check_md5=false",
     "run `make data`, or put": "data.dir=DIR names another folder",
     "name a folder that can be written": "data.dir=DIR",
     "or install Debian's package": "data.dir=DIR names another folder",
@@ -97,7 +98,7 @@ def explain(error: BaseException) -> str | None:
     # By name: importing Lightning for it would cost every `--help` a second.
     known = type(error).__name__ == "MisconfigurationException" or _is_refused_by_library(error)
     if known or isinstance(error, _MISTAKES):
-        return f"{_one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
+        return f"{_of_instantiate(error) or _one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
     return None
 
 
@@ -194,6 +195,14 @@ def _unknown_option(error: BaseException) -> str | None:
         return None
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     return f"there is no {group}={option}: use one of {', '.join(error.options)}"
+
+
+def _of_instantiate(error: BaseException) -> str | None:
+    """Returns what a target has against its arguments, after the key of its node, else None."""
+    if not isinstance(error, InstantiationException) or not (key := _full_key(error)):
+        return None
+    text = _one_line(error.__cause__) if error.__cause__ else ""
+    return f"{key}: {text if ' ' in text else repr(error.__cause__)}" if text else None
 
 
 def _unknown_key(error: BaseException) -> str | None:

@@ -22,6 +22,8 @@ EPILOG = """examples:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises instead of printing the usage: one line, as of every other mistake."""
+        if "paths.logs=" in message:
+            message = "paths.logs=DIR is --logs DIR here"
         raise FashionTransferError(f"{message}: see `python runs.py --help`")
 
 

@@ -88,7 +88,8 @@ def train(cfg: DictConfig, callbacks: Sequence[Callback] = ()) -> float | None:
     if name is None:
         return None
     if name not in metrics:
-        log.warning("monitor.metric=%s was not measured: a sweeper gets no value", name)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            log.warning("monitor.metric=%s was not measured: a sweeper gets no value", name)
         return None
     return float(metrics[name])
 

@@ -31,6 +31,8 @@ SYSTEM_DIR = Path("/usr/share/datasets/fashion-mnist")
 TORCHVISION_DIR = Path("FashionMNIST", "raw")
 """Where torchvision's data set puts them, below its `root`."""
 
+_OTHERS = "set check_md5=false for another data set in this format; or "
+
 
 class IdxPair(NamedTuple):
     """The images and labels of one pair of files.
@@ -96,7 +98,7 @@ def load_pair(directory: Path | str, train: bool, check_md5: bool = True) -> Idx
     names = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
     paths = [_existing(Path(directory), name) for name in names]
     (images, md5), (labels, _) = (
-        read_idx(path, dimensions, MD5[name] if check_md5 else None)
+        read_idx(path, dimensions, MD5[name] if check_md5 else None, otherwise=_OTHERS)
         for path, name, dimensions in zip(paths, names, (3, 1), strict=True)
     )
     if len(images) != len(labels):
@@ -123,7 +125,11 @@ def _existing(directory: Path, name: str) -> Path:
 
 
 def read_idx(
-    path: Path, dimensions: int, expected_md5: str | None = None, source: str = "run `make data`"
+    path: Path,
+    dimensions: int,
+    expected_md5: str | None = None,
+    source: str = "run `make data`",
+    otherwise: str = "",
 ) -> tuple[np.ndarray, str]:
     """Reads an IDX file of unsigned bytes, raw or `.gz`.
 
@@ -132,6 +138,7 @@ def read_idx(
         dimensions: of the array in it.
         expected_md5: of its uncompressed content; None: any.
         source: what gets the file anew, for errors.
+        otherwise: what to do where another file than the expected one is meant, for errors.
 
     Returns:
         The array, uint8, and the MD5 of the uncompressed content.
@@ -150,7 +157,7 @@ def read_idx(
     if expected_md5 not in (None, md5):
         raise FashionTransferError(
             f"{path} is not the official file (MD5 of its content is {md5}, expected "
-            f"{expected_md5}): {remedy}"
+            f"{expected_md5}): {otherwise}{remedy}"
         )
     # IDX: two zero bytes, 8 (unsigned bytes), the number of dimensions, each as a big-endian int32.
     header = 4 + 4 * dimensions

@@ -33,8 +33,9 @@ def warn_left_out(classifier: Classifier, auto_threshold: bool) -> bool:
     names = left_out(classifier, auto_threshold)
     if names:
         log.warning(
-            "fewer than %d validation images (%d), so these are left out: %s; predictions carry a "
-            "warning under the confidence %g, which is not calibrated; more validation images help",
+            "fewer than %d validation images were seen (%d), so these are left out: %s; "
+            "predictions carry a warning under the confidence %g, which is not calibrated; more of "
+            "them help",
             MIN_IMAGES,
             classifier.calibrator.num_images,
             ", ".join(names),

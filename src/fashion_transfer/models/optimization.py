@@ -204,7 +204,7 @@ def check_finder(trainer: L.Trainer) -> None:
 
 
 def _steps(trainer: L.Trainer) -> int:
-    """The number of steps that training takes from its first epoch to its last."""
+    """The number of steps that training takes from its first epoch to its last, from 2."""
     try:
         steps = trainer.estimated_stepping_batches
     except TypeError as error:
@@ -217,7 +217,8 @@ def _steps(trainer: L.Trainer) -> int:
             "needs to know where training ends: give max_epochs, or no scheduler for a constant "
             "rate",
         )
-    return max(1, int(steps))
+    # A OneCycleLR of one step has its last rate alone, at which nothing is learned.
+    return max(2, int(steps))
 
 
 def _lacks(function: Callable[..., Any], name: str) -> bool:

@@ -96,6 +96,7 @@ class Trainer(Target):
     log_every_n_steps: Positive
     accumulate_grad_batches: Positive = OPTIONAL
     gradient_clip_val: Number | None = OPTIONAL
+    gradient_clip_algorithm: Literal["norm", "value"] | None = OPTIONAL
     fast_dev_run: bool | Positive = OPTIONAL
     detect_anomaly: bool = OPTIONAL
     profiler: Profiler | Literal["simple", "advanced"] | None = OPTIONAL
