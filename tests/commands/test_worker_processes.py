@@ -58,6 +58,6 @@ runpy.run_path(sys.argv.pop(1), run_name="__main__")
     assert training.returncode == 0, training.stderr
     [metrics] = tmp_path.glob("train/runs/*/metrics.json")
     where = [a for a in tiny(tmp_path) if a.startswith(("data.dir", "data.check_md5", "paths"))]
-    evaluation = process(code, "evaluate.py", *where, *workers, "images_per_set=4")
+    evaluation = process(code, "evaluate.py", *where, *workers, "images_per_set=0")
     assert evaluation.returncode == 0, evaluation.stderr
     assert "pickle" not in training.stderr + evaluation.stderr
