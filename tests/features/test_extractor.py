@@ -14,6 +14,7 @@ from fashion_transfer import progress
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features import extractor as module
+from fashion_transfer.features.engine import MAX_PASS_SIZE
 
 KEY = {"split": "0123", "preparation": "none/1", "image_size": 32, "view": 0}
 ROWS = 300
@@ -421,8 +422,9 @@ print("computed", extractor.computed, file=sys.stderr)
 
 
 @pytest.fixture
-def slow_run(store):
+def slow_run(store, monkeypatch):
     """Another process that computes 200 features and pauses in the 40th row of its second pass."""
+    monkeypatch.setitem(MAX_PASS_SIZE, "cpu", 128)  # as there: it is part of the store's key
     command = [sys.executable, "-c", SLOW_RUN, str(store.directory.parent)]
     process = subprocess.Popen(
         command,
