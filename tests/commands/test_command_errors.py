@@ -249,3 +249,16 @@ def test_nearest_returns_the_key_that_was_meant(key, expected):
 def test_unknown_key_lists_the_keys_of_its_node_where_none_is_near():
     message = unknown_key("data.x", KEYS)
     assert message == "there is no key data.x: use one of data.batch_size, data.dir"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("caf\udce9", r"'caf\udce9' is no UTF-8: give the file or folder another name"),
+        ("jos\udcc3\udca9", r"'jos\xe9' is UTF-8: set PYTHONUTF8=1"),
+    ],
+)
+def test_file_name_that_cannot_be_written_is_explained(name, message):
+    with pytest.raises(UnicodeEncodeError) as caught:
+        name.encode("utf-8")
+    assert explain(caught.value).endswith(message)

@@ -57,13 +57,13 @@ class Phase:
 RUN = Phase()
 COMPUTING = Phase(
     # As many images as take some seconds, and views that are stored.
-    ("store=true", "data.images_per_class=100", "data.views=2", "trainer.max_epochs=2"),
+    ("store=true", "data.images_per_class=30", "data.views=2", "trainer.max_epochs=2"),
     has_begun=lambda process, _: process.has_printed("computing the features"),
     seconds=lambda whole: float(read_metrics(whole)["seconds/features"]),
 )
 SAVING = Phase(
     # Writing a checkpoint of 100 MB takes some hundredths of a second.
-    ("model.head.hidden=2048",),
+    ("model.head.hidden=2048", "trainer.max_epochs=3"),
     moment=lambda folder: any(folder.glob("checkpoints/.*")),
 )
 

@@ -1,6 +1,8 @@
 """Errors as the user reads them: one line, with the keys of `conf/`. Imports no torch."""
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -90,7 +92,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OverrideParseException) and "=" not in error.override:
         return f"{error.override} is no key=value: write a value after it, as in seed=1"
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
-        return f"{error.object!r} is no UTF-8: give the file or folder another name"
+        return _unreadable_name(error.object)
     if isinstance(error, MissingMandatoryValue):
         return missing_value(str(error.full_key))
     if isinstance(error, InterpolationKeyError) and (key := re.search("'(.+?)'", str(error))):
@@ -100,6 +102,16 @@ def explain(error: BaseException) -> str | None:
     if known or isinstance(error, _MISTAKES):
         return f"{_of_instantiate(error) or _one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
     return None
+
+
+def _unreadable_name(name: str) -> str:
+    """One line for a file name with bytes that Python could not decode."""
+    encoded, locale = os.fsencode(name), sys.getfilesystemencoding()
+    try:
+        readable = encoded.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"{name!r} is no UTF-8: give the file or folder another name"
+    return f"file names are read as {locale} here, and {readable!a} is UTF-8: set PYTHONUTF8=1"
 
 
 def is_disk_error(error: BaseException) -> bool:
