@@ -42,7 +42,8 @@ class ProgressBar:
             TimeRemainingColumn(),
         )
         # A notebook is no terminal, but it has a place for a bar.
-        self.bar.disable = not (self.bar.console.is_terminal or self.bar.console.is_jupyter)
+        drawn = self.bar.console.is_terminal or self.bar.console.is_jupyter
+        self.bar.disable = not (drawn and total)
         self.task = self.bar.add_task(title, total=total)
         self.done = 0
         self.started = self.logged = time.monotonic()
@@ -52,11 +53,16 @@ class ProgressBar:
         self.done += count
         self.bar.advance(self.task, count)
         now = time.monotonic()
-        if self.bar.disable and now - self.logged >= LOG_EVERY:
+        if self.bar.disable and self.total and now - self.logged >= LOG_EVERY:
             self.logged = now
             seconds = (now - self.started) / max(1, self.done) * (self.total - self.done)
             message = "%s: %d of %d, %.0f min left"
             log.info(message, self.title, self.done, self.total, seconds / 60)
+
+    def rename(self, title: str) -> None:
+        """Puts another title beside the bar."""
+        self.title = title
+        self.bar.update(self.task, description=title)
 
     def track(self, batches: Iterable[SizedT]) -> Iterator[SizedT]:
         """Yields batches, and counts each by its size once it is dealt with."""

@@ -1,6 +1,7 @@
 """What every data set gets: the same batches in any process, after any resume, from any cache."""
 
 import json
+from contextlib import nullcontext
 
 import lightning as L
 import numpy as np
@@ -36,8 +37,9 @@ class PixelExtractor:
     def __init__(self):
         self.calls = []
 
-    def check_space(self, requests):
+    def plan(self, requests):
         assert not {request.title for request in requests} & set(self.titles)
+        return nullcontext()
 
     def __call__(self, key, source_size, rows, inputs, title):
         self.calls.append({"key": key, "size": source_size, "rows": rows, "title": title})
@@ -184,11 +186,12 @@ def test_validation_and_test_come_clean_and_in_order(ready):
 def test_any_split_becomes_a_dataset_as_the_data_set_prepares_them(ready):
     module = ready(extractor=PixelExtractor())
     images = np.random.default_rng(0).integers(0, 256, (3, 1, 28, 28), dtype=np.uint8)
-    dataset = module.make_dataset(Split("other images", images, [5, 6, 7], "0123"))
+    split = Split("other images", images, [5, 6, 7], "0123")
+    [dataset] = module.make_datasets([split])
     assert module.extractor.titles[-1] == "other images"
     (batch,) = read(module.dataloader(dataset))
     assert batch.labels.tolist() == [5, 6, 7]
-    plain = ready().make_dataset(Split("other images", images, [5, 6, 7], "0123"))
+    [plain] = ready().make_datasets([split])
     expected = plain.__getitems__([0, 1, 2]).images.flatten(1)
     assert torch.equal(batch.features, expected)
 

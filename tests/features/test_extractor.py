@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from unittest import mock
 
 import numpy as np
@@ -15,6 +16,7 @@ from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features import extractor as module
 from fashion_transfer.features.engine import MAX_PASS_SIZE
+from fashion_transfer.progress import ProgressBar
 
 KEY = {"split": "0123", "preparation": "none/1", "image_size": 32, "view": 0}
 ROWS = 300
@@ -334,6 +336,11 @@ def test_run_over_the_limit_of_bytes_is_an_error(store, monkeypatch):
         extractor(KEY | {"view": 1}, ROWS, np.arange(200), draw)
 
 
+def plan(extractor, requests):
+    with extractor.plan(requests):
+        pass
+
+
 def test_space_for_all_that_is_to_come_is_checked_before_anything_is_computed(store, monkeypatch):
     backbone = StandIn()
     requests = [(KEY | {"view": v}, ROWS, np.arange(200), draw, "images") for v in range(3)]
@@ -341,21 +348,40 @@ def test_space_for_all_that_is_to_come_is_checked_before_anything_is_computed(st
     extractor(*requests[0])
     monkeypatch.setattr(module, "MAX_BYTES", 18 * 599)
     with pytest.raises(FashionTransferError, match="over the limit .* smaller image size"):
-        extractor.check_space(requests)
+        plan(extractor, requests)
     monkeypatch.setattr(module, "MAX_BYTES", 18 * 600)
-    extractor.check_space(requests)
+    plan(extractor, requests)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: mock.Mock(free=18 * 399))
     with pytest.raises(FashionTransferError, match="need .* GB are free: .*make cache"):
-        extractor.check_space(requests)
+        plan(extractor, requests)
     assert backbone.given == 200
+
+
+def test_calls_of_a_plan_share_one_progress_bar(store, monkeypatch):
+    bars = []
+
+    def record(*arguments):
+        bars.append(ProgressBar(*arguments))
+        return nullcontext(bars[-1])
+
+    monkeypatch.setattr(module, "progress_bar", record)
+    requests = [(KEY | {"view": v}, ROWS, np.arange(50), draw, f"view {v}") for v in range(3)]
+    extractor = Extractor(StandIn(), store)
+    extractor(*requests[0])
+    with extractor.plan(requests):
+        for request in requests:
+            extractor(*request)
+    alone, shared = bars
+    assert (alone.title, alone.total, alone.done) == ("view 0", 50, 50)
+    assert (shared.title, shared.total, shared.done) == ("view 2", 100, 100)
 
 
 def test_a_large_run_stores_only_the_nodes_that_it_needs(store, monkeypatch):
     monkeypatch.setattr(module, "ALL_NODES_BYTES", 18 * 100 - 1)
     request = (KEY, ROWS, np.arange(100), draw, "images")
     extractor = Extractor(StandIn(), store)
-    extractor.check_space([request])
-    features = extractor(*request).gather(np.arange(100))
+    with extractor.plan([request]):
+        features = extractor(*request).gather(np.arange(100))
     assert torch.equal(features, StandIn().extract(draw(np.arange(100)))["layer4"].half().float())
     ((folder, _, _),) = store.entries()
     assert not (folder / "layer3.npy").exists()

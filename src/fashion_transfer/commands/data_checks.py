@@ -105,7 +105,7 @@ def _features(
     classifier: Classifier, datamodule: ClassificationDataModule, split: Split
 ) -> np.ndarray:
     """Features of the clean images of a split, all from the frozen backbone: float32, (N, D)."""
-    loader = datamodule.dataloader(datamodule.make_dataset(split))
+    loader = datamodule.dataloader(*datamodule.make_datasets([split]))
     return torch.cat([_frozen_features(classifier, batch) for batch in loader]).numpy()
 
 

@@ -1,6 +1,7 @@
 """The contract of a data set: names, splits and a preparation; all else comes from here."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
 import lightning as L
@@ -56,8 +57,8 @@ class Extractor(Protocol):
             title: the name of this work on the progress bar.
         """
 
-    def check_space(self, requests: Sequence[Request]) -> None:
-        """Checks that there is room for all that is missing of some requests."""
+    def plan(self, requests: Sequence[Request]) -> AbstractContextManager[None]:
+        """Makes the calls within it share a progress bar; checks before that there is room."""
 
 
 class Synthesis(Protocol):
@@ -189,11 +190,11 @@ class ClassificationDataModule(L.LightningDataModule):
             views |= {} if self.test_set is None else {self.test_set: 1}
         self._cache_features(views)
 
-    def make_dataset(self, split: Split) -> ImageDataset:
-        """A dataset of the clean images of a split, with cached features, given an extractor."""
-        dataset = self._new_dataset(split)
-        self._cache_features({dataset: 1})
-        return dataset
+    def make_datasets(self, splits: Sequence[Split]) -> list[ImageDataset]:
+        """Datasets of the clean images of splits, with cached features, given an extractor."""
+        datasets = [self._new_dataset(split) for split in splits]
+        self._cache_features(dict.fromkeys(datasets, 1))
+        return datasets
 
     def _new_dataset(self, split: Split, views: int | None = 1) -> ImageDataset:
         if len(split) < ranks.world_size():
@@ -216,9 +217,9 @@ class ClassificationDataModule(L.LightningDataModule):
             for dataset, count in views.items()
             for view in range(count)
         ]
-        self.extractor.check_space([request for _, request in requests])
-        for dataset, request in requests:
-            dataset.features.append(self.extractor(*request))
+        with self.extractor.plan([request for _, request in requests]):
+            for dataset, request in requests:
+                dataset.features.append(self.extractor(*request))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training and synthetic images, one view of each; order and views from (seed, epoch)."""

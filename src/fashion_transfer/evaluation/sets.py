@@ -47,11 +47,11 @@ def evaluation_sets(
             "this data set has no test split, so there is nothing to evaluate: hold images out for "
             "it, or see val/accuracy in the run's metrics.json"
         )
-    sets = {TEST: test_set}
     family = FAMILIES.get(datamodule.preparation)
     if not images_per_set or family is None:
-        return sets
+        return {TEST: test_set}
     split, size = test_set.split, min(images_per_set, len(test_set))
+    synthetic: dict[str, Split] = {}
     missing = []
     for layout in family.layouts:
         try:
@@ -60,14 +60,13 @@ def evaluation_sets(
             missing.append(layout)
             continue
         for name, images in zip((MULTI_ITEM, CONTROL), splits, strict=True):
-            sets[f"{name}/{layout}"] = datamodule.make_dataset(images)
+            synthetic[f"{name}/{layout}"] = images
     if missing:
         log.warning("left out, as there are too few test images: %s", ", ".join(missing))
     for name in OUT_OF_DISTRIBUTION:
-        images = family.ood(name, split, size)
-        sets[f"{OOD}/{name}"] = datamodule.make_dataset(images)
+        synthetic[f"{OOD}/{name}"] = family.ood(name, split, size)
     if mnist is not None:
         rows = slice(min(size, len(mnist)))
-        chosen = replace(mnist, labels=mnist.labels[rows], rows=mnist.rows[rows])
-        sets[MNIST] = datamodule.make_dataset(chosen)
-    return sets
+        synthetic[MNIST] = replace(mnist, labels=mnist.labels[rows], rows=mnist.rows[rows])
+    datasets = datamodule.make_datasets(list(synthetic.values()))
+    return {TEST: test_set, **dict(zip(synthetic, datasets, strict=True))}

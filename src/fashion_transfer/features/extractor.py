@@ -3,8 +3,8 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features.backbone import Backbone
 from fashion_transfer.features.store import FeatureStore, kernel_dir
 from fashion_transfer.features.table import ANOTHER_FOLDER, FeatureTable
-from fashion_transfer.progress import progress_bar
+from fashion_transfer.progress import ProgressBar, progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Extractor:
         self.computed = 0
         self.announced = 0
         self.all_nodes = True
+        self._progress: ProgressBar | None = None
         # torch's default is a temporary folder. It may have put that here by now, and reads it
         # again when it compiles.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernel_dir(store))
@@ -115,15 +116,17 @@ class Extractor:
             )
         return table
 
-    def check_space(self, requests: Iterable[Request]) -> None:
-        """Checks that all that is missing has room on the disk, before anything is computed.
+    @contextmanager
+    def plan(self, requests: Iterable[Request]) -> Iterator[None]:
+        """Makes the calls within it share a progress bar; checks before that there is room.
 
         Args:
             requests: the calls to come.
 
         Raises:
-            FashionTransferError: it has not, or is too much.
+            FashionTransferError: what is missing has no room on the disk, or is too much.
         """
+        images = 0
         if not ranks.rank():
             absent = []
             for key, source_size, rows, inputs, _ in requests:
@@ -132,7 +135,16 @@ class Extractor:
             size = self.announced + sum(self._bytes(*of_table) for of_table in absent)
             self.all_nodes = self.all_nodes and size <= ALL_NODES_BYTES
             self._check_room(sum(self._bytes(*of_table) for of_table in absent))
+            images = sum(count for _, count in absent)
         self.all_nodes = ranks.broadcast(self.all_nodes)
+        with progress_bar("features", -(-images // ranks.world_size())) as progress:
+            self._progress = progress
+            try:
+                yield
+            finally:
+                self._progress = None
+            # Another run may have computed some meanwhile, and what is damaged is found late.
+            progress.advance(progress.total - progress.done)
 
     def _table(
         self, key: Mapping[str, Any], source_size: int | None, rows: np.ndarray, inputs: Inputs
@@ -170,7 +182,7 @@ class Extractor:
         if not len(rows):
             return
         size = self.backbone.pass_size(image_size)
-        with progress_bar(title, len(rows)) as progress:
+        with self._bar(title, len(rows)) as progress:
             for block in _split(rows, size * PASSES_PER_WRITE):
                 passes: list[dict[str, Tensor]] = []
                 for part in _split(block, size):
@@ -181,6 +193,12 @@ class Extractor:
                 _check_finite(features)
                 table.write(block, features)
                 self.computed += len(block)
+
+    def _bar(self, title: str, count: int) -> AbstractContextManager[ProgressBar]:
+        if self._progress is None:
+            return progress_bar(title, count)
+        self._progress.rename(title)
+        return nullcontext(self._progress)
 
     def _announce(self, table: FeatureTable, rows: np.ndarray, title: str) -> None:
         if not len(rows):
