@@ -12,6 +12,7 @@ from fashion_transfer.data.alignment import align_foreground
 from fashion_transfer.data.idx_files import load_pair
 
 BACKBONE = ("model.backbone.precision=float32", "device=cpu")
+BATCH_SIZE = 20  # of both: the last bits of a feature depend on how many images are beside it
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def by_file(run, trained, test_images, tmp_path_factory):
         Image.fromarray(image).save(folder / f"{number:02d}.png")
     logs = tmp_path_factory.mktemp("by-file")
     given = (f"ckpt_path={trained.best}", f"paths.logs={logs}", *BACKBONE)
-    run("predict.py", folder, *given).succeeded()
+    run("predict.py", folder, *given, f"batch_size={BATCH_SIZE}").succeeded()
     with (only_run(logs, "predict") / "predictions.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -67,7 +68,8 @@ def by_evaluation(run, trained, data, tmp_path, monkeypatch):
     def predictions(*more: str):
         given = (f"data.dir={data}", "data.check_md5=false", "images_per_set=0", *BACKBONE)
         paths = (f"ckpt_path={trained.best}", f"paths.logs={tmp_path}")
-        run("evaluate.py", *given, *paths, "model.backbone.compile=false", *more).succeeded()
+        loading = ("model.backbone.compile=false", f"data.batch_size={BATCH_SIZE}")
+        run("evaluate.py", *given, *paths, *loading, *more).succeeded()
         [of_test] = evaluated
         return of_test.predictions
 

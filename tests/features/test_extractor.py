@@ -2,8 +2,6 @@
 
 import logging
 import os
-import subprocess
-import sys
 from contextlib import nullcontext
 from unittest import mock
 
@@ -15,7 +13,6 @@ from fashion_transfer import progress
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features import extractor as module
-from fashion_transfer.features.engine import MAX_PASS_SIZE
 from fashion_transfer.progress import ProgressBar
 
 KEY = {"split": "0123", "preparation": "none/1", "image_size": 32, "view": 0}
@@ -402,109 +399,3 @@ def test_extractor_logs_progress_without_a_terminal(store, monkeypatch, caplog):
         Extractor(StandIn(), store)(KEY, ROWS, np.arange(2 * CHUNK), draw, "test images")
     assert "computing the features of 64 test images" in caplog.text
     assert "test images: 32 of 64, " in caplog.text
-
-
-# Other processes
-
-SLOW_RUN = """
-import os, sys
-import numpy as np
-import torch
-
-torch.set_num_threads(1)
-from fashion_transfer.features import Backbone, Extractor, FeatureStore
-from fashion_transfer.features import extractor as module
-
-module.PASSES_PER_WRITE = 1  # a write after each pass
-backbone = Backbone("resnet18", weights=None, precision="float32", compile=False)
-real, written = os.pwrite, 0
-
-
-def draw(rows, device):
-    draws = [np.random.default_rng(int(i)).random((1, 32, 32), dtype=np.float32) for i in rows]
-    return torch.from_numpy(np.stack(draws))
-
-
-def pause():
-    print("paused", file=sys.stderr, flush=True)
-    sys.stdin.readline()
-
-
-def pwrite(descriptor, data, offset):
-    global written
-    written += len(data) > 4  # less is a checksum
-    if written == 128 * 4 + 40 and len(data) > 4:  # the second pass, the first of four nodes
-        real(descriptor, data[: len(data) // 2], offset)
-        pause()
-    return real(descriptor, data, offset)
-
-
-os.pwrite = pwrite
-extractor = Extractor(backbone, FeatureStore(sys.argv[1]))
-key = {"split": "0123", "preparation": "none/1", "image_size": 32, "view": 0}
-extractor(key, 300, np.arange(200), draw, "images")
-print("computed", extractor.computed, file=sys.stderr)
-"""
-
-
-@pytest.fixture
-def slow_run(store, monkeypatch):
-    """Another process that computes 200 features and pauses in the 40th row of its second pass."""
-    monkeypatch.setitem(MAX_PASS_SIZE, "cpu", 128)  # as there: it is part of the store's key
-    command = [sys.executable, "-c", SLOW_RUN, str(store.directory.parent)]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    output = []
-    for line in process.stderr:
-        output.append(line)
-        if line == "paused\n":
-            break
-    else:
-        pytest.fail("".join(output))
-    yield process
-    process.kill()
-    process.communicate()
-
-
-@pytest.fixture
-def uninterrupted(backbone, tmp_path):
-    return extract(FeatureStore(tmp_path / "uninterrupted"), range(200), backbone)[0]
-
-
-@pytest.mark.slow
-def test_run_killed_in_the_middle_of_a_row_is_continued(store, backbone, slow_run, uninterrupted):
-    slow_run.kill()  # SIGKILL: nothing is cleaned up
-    slow_run.wait()
-    features, computed = extract(store, range(200), backbone)
-    assert computed == 200 - 128
-    assert torch.equal(features, uninterrupted)
-
-
-@pytest.mark.slow
-def test_concurrent_runs_compute_each_feature_once(
-    store, backbone, slow_run, uninterrupted, caplog
-):
-    class GoOn(logging.Handler):
-        def emit(self, record):
-            if "waiting" in record.getMessage():
-                slow_run.stdin.write("\n")
-                slow_run.stdin.flush()
-
-    logger = logging.getLogger("fashion_transfer.features.store")
-    handler = GoOn()
-    logger.addHandler(handler)
-    try:
-        with caplog.at_level(logging.INFO, logger=logger.name):
-            features, computed = extract(store, range(200), backbone)
-    finally:
-        logger.removeHandler(handler)
-    assert "another run computes these features" in caplog.text
-    _, output = slow_run.communicate(timeout=60)
-    assert "computed 200" in output
-    assert computed == 0
-    assert torch.equal(features, uninterrupted)
