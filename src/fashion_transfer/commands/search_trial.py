@@ -1,14 +1,17 @@
 """Runs one trial of a search as train.py would: an ordinary run, in a folder of its own."""
 
+import copy
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from hydra import compose
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
@@ -20,7 +23,6 @@ from fashion_transfer.commands.errors import explain, is_disk_error
 from fashion_transfer.commands.hydra_files import LogFile
 from fashion_transfer.commands.train import train
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.paths import quote_paths
 from fashion_transfer.runs.record import RunPruned
 from fashion_transfer.search.space import Value, override_text
 
@@ -93,12 +95,22 @@ def compose_trial(
     """Returns the configuration of a training, with Hydra's own; arguments as of `run`."""
     given = [*fixed, *(f"{key}={override_text(value)}" for key, value in values.items())]
     settings = [setting for setting in settings if key_of(setting) not in map(key_of, given)]
-    hydra = quote_paths([f"hydra.run.dir={folder}", "hydra.job.name=train"])
-    cfg = compose("train", [*given, *settings, *hydra], return_hydra_config=True)
-    if TRIAL[0] in settings:
-        with open_dict(cfg), read_write(cfg.hydra):
+    cfg = copy.deepcopy(_composed(GlobalHydra.instance().hydra, (*fixed, *settings)))
+    for key, value in values.items():
+        OmegaConf.update(cfg, key, value)
+    with open_dict(cfg), read_write(cfg.hydra):
+        cfg.hydra.run.dir = str(folder)
+        cfg.hydra.job.name = "train"
+        cfg.hydra.overrides.task = [*given, *settings]
+        if TRIAL[0] in settings:
             cfg.hydra.mode = RunMode.MULTIRUN  # as in a sweep: no tables, no costly figures
     return cfg
+
+
+@lru_cache(maxsize=1)  # composing takes half a second, a quarter of a short trial
+def _composed(hydra: Hydra, overrides: tuple[str, ...]) -> DictConfig:
+    """The configuration that all trials of a search share; do not change it."""
+    return compose("train", list(overrides), return_hydra_config=True)
 
 
 @contextmanager
