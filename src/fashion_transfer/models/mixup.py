@@ -17,7 +17,8 @@ def mix(features: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         The mixed features, (B, D); for each row the other one, int64, (B,); the share, a scalar.
     """
-    share = torch.distributions.Beta(alpha, alpha).sample().to(features)
+    share = torch.distributions.Beta(alpha, alpha, validate_args=False).sample().to(features)
     share = torch.maximum(share, 1 - share)
     other = torch.randperm(len(features), device=features.device)
-    return share * features + (1 - share) * features[other], other, share
+    mixed = features[other].lerp_(features, share)  # in place: each copy of a batch takes time
+    return mixed, other, share
