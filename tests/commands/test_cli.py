@@ -212,6 +212,22 @@ def test_run_enables_garbage_collection_after_a_mistake():
     assert gc.isenabled()
 
 
+def test_a_process_ends_without_a_search_for_garbage():
+    # Among what importing torch creates it would take a second.
+    code = """
+from fashion_transfer.commands import cli
+class Ring:
+    def __del__(self):
+        print("found")
+def main():
+    ring = Ring()
+    ring.itself = ring
+cli.run(main)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
 # ---- the process
 
 

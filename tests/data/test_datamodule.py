@@ -26,9 +26,11 @@ class PixelTable:
     def __init__(self, rows, features):
         self.places = {row: place for place, row in enumerate(rows.tolist())}
         self.features = features
+        self.width = features.shape[1]
 
-    def gather(self, rows):
-        return self.features[[self.places[row] for row in rows.tolist()]]
+    def gather(self, rows, out=None):
+        features = self.features[[self.places[row] for row in rows.tolist()]]
+        return features if out is None else out.copy_(features)
 
 
 class PixelExtractor:

@@ -44,13 +44,16 @@ class MixedImages:
 class Table:
     """Stands for a table of cached features: the row and a number of its own."""
 
+    width = 2
+
     def __init__(self, number, batch_field="features"):
         self.number = number
         self.batch_field = batch_field
 
-    def gather(self, rows):
+    def gather(self, rows, out=None):
         rows = torch.from_numpy(np.asarray(rows)).float()
-        return torch.stack([rows, torch.full_like(rows, self.number)], dim=1)
+        features = torch.stack([rows, torch.full_like(rows, self.number)], dim=1)
+        return features if out is None else out.copy_(features)
 
 
 def grey_set(augmentation=KERAS, rows=ROWS, labels=LABELS, **options) -> ImageDataset:
@@ -320,6 +323,15 @@ def test_concat_of_cached_features_has_features():
     one.features, other.features = [Table(0), Table(1)], [Table(5)]
     batch = ConcatDataset([one, other]).__getitems__([(5, 1), (0, 1)])
     assert batch.features.tolist() == [[7, 1], [1, 5]]
+
+
+def test_concat_with_fresh_views_has_images():
+    one, other = grey_set(), grey_set(rows=[1, 3], labels=[8, 9])
+    for dataset in (one, other):
+        dataset.features, dataset.fresh = [Table(0)], True
+    both = ConcatDataset([one, other])
+    assert both.__getitems__([0, 5]).features is not None
+    assert both.__getitems__([(0, 1), (5, 2)]).images is not None
 
 
 # In worker processes

@@ -64,6 +64,15 @@ def test_gather_gives_written_rows_in_any_order(table, store):
         assert torch.equal(gathered, side_by_side(some(wanted)))
 
 
+def test_gather_fills_rows_of_a_larger_tensor(table):
+    rows = np.array([3, 4])
+    table.write(rows, some(rows))
+    whole = torch.zeros(4, table.width)
+    assert torch.equal(table.gather(rows, whole[1:3]), side_by_side(some(rows)))
+    assert torch.equal(whole[1:3], side_by_side(some(rows)))
+    assert not whole[[0, 3]].any()
+
+
 def test_gather_is_accurate_to_float16(table):
     rows = np.arange(ROWS)
     values = {

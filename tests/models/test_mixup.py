@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from fashion_transfer.models.mixup import mix
+from fashion_transfer.models.heads import build_head
+from fashion_transfer.models.mixup import mix, mixed_logits
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +56,35 @@ def test_gradients_flow_to_both_partners():
     features = torch.ones(4, 2, requires_grad=True)
     mix(features, 1.0)[0].sum().backward()
     torch.testing.assert_close(features.grad, torch.ones(4, 2))
+
+
+class Scaled(torch.nn.Sequential):
+    """A sequence that does more than its layers."""
+
+    def forward(self, features):
+        return 3 * super().forward(features)
+
+
+HEADS = {
+    "mlp": build_head("mlp", 6, 3, hidden=4, dropout=0.5),
+    "linear": build_head("linear", 6, 3, dropout=0.5),
+    "scaled": Scaled(torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)),
+    "one layer": torch.nn.Linear(6, 3),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_mixed_logits_are_those_of_mixed_features(name):
+    head, features = HEADS[name], torch.randn(5, 6)
+    results = []
+    for mixed_first in (False, True):
+        torch.manual_seed(1)
+        head.zero_grad()
+        if mixed_first:
+            mixed, other, share = mix(features, 1.0)
+            result = head(mixed), other, share
+        else:
+            result = mixed_logits(head, features, 1.0)
+        result[0].square().sum().backward()
+        results.append((*result, *(parameter.grad.clone() for parameter in head.parameters())))
+    torch.testing.assert_close(*results)

@@ -117,6 +117,42 @@ def test_build_optimizer_rejects_impossible_arguments(make):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD])
+def test_a_step_on_the_cpu_is_one_kernel_and_the_same_step(kind):
+    make, results = partial(kind, lr=0.1, weight_decay=0.1), []
+    for build in (lambda head: build_optimizer(make, head), lambda head: make(head.parameters())):
+        torch.manual_seed(0)
+        head = torch.nn.Linear(3, 2)
+        optimizer = build(head)
+        for _ in range(3):
+            optimizer.zero_grad()
+            head(torch.ones(4, 3)).square().sum().backward()
+            optimizer.step()
+        results.append((optimizer.defaults["fused"], head.weight.detach()))
+    (fused, weight), (alone, expected) = results
+    assert (fused, alone) == (True, None)
+    torch.testing.assert_close(weight, expected)
+
+
+@pytest.mark.parametrize("given", ["fused", "foreach", "differentiable"])
+def test_another_way_of_taking_a_step_may_be_given(given):
+    optimizer = build_optimizer(partial(RATE, **{given: False}), torch.nn.Linear(3, 2))
+    assert optimizer.defaults[given] is False
+    assert not optimizer.defaults["fused"]
+
+
+def test_a_checkpoint_of_separate_kernels_is_continued_with_them():
+    head = torch.nn.Linear(3, 2)
+    head(torch.ones(4, 3)).sum().backward()
+    earlier = RATE(head.parameters())
+    earlier.step()
+    optimizer = build_optimizer(RATE, head)
+    check_states({"optimizer_states": [earlier.state_dict()]}, optimizer, None)
+    optimizer.load_state_dict(earlier.state_dict())
+    optimizer.step()
+    assert optimizer.param_groups[0]["fused"] is None
+
+
 def test_hyperparameters_are_restored_as_they_were():
     optimizer = build_optimizer(RATE, torch.nn.Linear(3, 2), torch.nn.Linear(4, 3))
     before = hyperparameters(optimizer)

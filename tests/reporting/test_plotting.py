@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -22,15 +23,29 @@ def test_save_figure_writes_one_png_file_and_replaces_it(tmp_path):
         assert (image.format, image.size) == ("PNG", (100, 50))
 
 
+def test_a_figure_is_laid_out_as_by_matplotlibs_own_saving(tmp_path):
+    for name in ("own", "ours"):
+        figure = new_figure(3, 2)
+        axes = figure.subplots(1, 2)
+        axes[0].set(title="a title", ylabel="name of an axis")
+        figure.colorbar(axes[1].imshow([[1, 2]]), ax=axes[1])
+        if name == "own":
+            figure.savefig(tmp_path / "own.png", dpi=80)
+        else:
+            save_figure(figure, tmp_path / "ours.png", dpi=80)
+    pictures = [np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("own", "ours")]
+    np.testing.assert_array_equal(*pictures)
+
+
 def test_save_figure_keeps_the_old_file_after_a_failure(tmp_path, monkeypatch):
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")
 
-    def fail(figure, target, **options):
+    def fail(canvas, target, **options):
         target.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(Figure, "savefig", fail)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", fail)
     with pytest.raises(OSError, match="disk full"):
         save_figure(Figure(), path)
     assert path.read_bytes() == b"old"

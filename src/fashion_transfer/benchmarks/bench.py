@@ -20,6 +20,7 @@ from fashion_transfer.benchmarks.predict_job import predict_rows
 from fashion_transfer.benchmarks.revisions import WORKING_TREE, checkout
 from fashion_transfer.benchmarks.rows import Row, print_rows, write_rows
 from fashion_transfer.benchmarks.sweep_job import long_sweep_rows
+from fashion_transfer.benchmarks.warm_job import warm_rows
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.paths import user_path
 
@@ -28,6 +29,7 @@ GROUPS = (
     "job",
     "sweep",
     "long-sweep",
+    "warm",
     "fast",
     "fidelity",
     "growth",
@@ -56,7 +58,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--base",
         metavar="REVISION",
         help="another revision (or folder of one): `evaluate.py` of both is timed in turn; the "
-        f"first answer of `predict.py` and the long sweep are compared with it, else with {FIRST}",
+        "first answer of `predict.py`, warm jobs and the long sweep are compared with it, else "
+        f"with {FIRST}",
     )
     parser.add_argument(
         "--store",
@@ -84,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     groups = set(chosen.only or GROUPS)
     if not chosen.only and chosen.base is None:
-        groups -= {"predict", "evaluate", "long-sweep"}
+        groups -= {"predict", "evaluate", "long-sweep", "warm"}
     if not chosen.only and not Path(chosen.photos).is_dir():
         groups.remove("photos")
     if not chosen.only:
@@ -111,6 +114,11 @@ def main(arguments: list[str] | None = None) -> None:
             if "long-sweep" in groups:
                 with checkout(chosen.base or FIRST) as base, checkout(WORKING_TREE) as head:
                     rows += long_sweep_rows(base, head, Path(scratch), overrides, chosen.store)
+            if "warm" in groups:
+                with checkout(chosen.base or FIRST) as base, checkout(WORKING_TREE) as head:
+                    rows += warm_rows(
+                        base, head, Path(scratch), overrides, chosen.repeats, chosen.store
+                    )
             if groups & {"fast", "fidelity"}:
                 rows += timer.fast_rows()
             if "fidelity" in groups:

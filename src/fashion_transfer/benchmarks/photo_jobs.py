@@ -83,6 +83,7 @@ class _Counter:
     """An extractor that counts images, each once per view, and computes nothing."""
 
     batch_field = "features"
+    width = 0
 
     def __init__(self) -> None:
         self.images = 0
@@ -102,6 +103,6 @@ class _Counter:
         self.images += len(np.unique(rows))
         return self
 
-    def gather(self, rows: np.ndarray) -> Tensor:
+    def gather(self, rows: np.ndarray, out: Tensor | None = None) -> Tensor:
         """Nothing is computed, so there is nothing to gather."""
         raise NotImplementedError

@@ -43,10 +43,10 @@ def long_sweep_rows(
         FashionTransferError: a command failed.
     """
     overrides = [*absolute_paths(overrides), *JOB]
-    _sweep(head, scratch / "features", [*overrides, "seed=0,1", "test=true"], store)
+    run_sweep(head, scratch / "features", [*overrides, "seed=0,1", "test=true"], store)
     bare = _loop_and_test(base, scratch / "before", overrides, store, warm_up=True)
     log_progress(f"{head.name}: train.py -m, {JOBS} jobs")
-    seconds = _sweep(head, scratch / "sweep", [*overrides, *SWEEP], store)
+    seconds = run_sweep(head, scratch / "sweep", [*overrides, *SWEEP], store)
     bare += _loop_and_test(base, scratch / "after", overrides, store)
     expected = JOBS * statistics.median(bare)
     title = f"{JOBS} times fit and test of {base.name}, 64 px"
@@ -71,14 +71,16 @@ def _loop_and_test(
 ) -> list[float]:
     """Returns the seconds of fit and test together, of each of some runs."""
     if warm_up:  # computes the features that are missing
-        _sweep(base, folder / "features", [*overrides, "seed=0,1"], store)
+        run_sweep(base, folder / "features", [*overrides, "seed=0,1"], store)
     log_progress(f"{base.name}: train.py -m {BARE_RUNS}")
-    _sweep(base, folder / "runs", [*overrides, BARE_RUNS], store)
+    run_sweep(base, folder / "runs", [*overrides, BARE_RUNS], store)
     metrics = [json.loads(f.read_text()) for f in (folder / "runs").glob(f"*/{METRICS}")]
     return [run["seconds/fit"] + run["seconds/test"] for run in metrics]
 
 
-def _sweep(revision: Revision, folder: Path, overrides: Sequence[str], store: Path | None) -> float:
+def run_sweep(
+    revision: Revision, folder: Path, overrides: Sequence[str], store: Path | None
+) -> float:
     """Runs a multirun in one process, and returns its wall seconds."""
     folder.mkdir(parents=True)
     program, script, *arguments = revision.command("train", overrides, folder)

@@ -45,12 +45,14 @@ class CachedFeatures(Protocol):
 
     Attributes:
         batch_field: the field of `Batch` they go into: "features" or "maps".
+        width: D of the features.
     """
 
     batch_field: str
+    width: int
 
-    def gather(self, rows: np.ndarray) -> Tensor:
-        """Features by row of the source, or by key: float32, (B, D)."""
+    def gather(self, rows: np.ndarray, out: Tensor | None = None) -> Tensor:
+        """Features by row of the source, or by key: float32, (B, D), put into `out` if given."""
 
 
 class ImageDataset(Dataset[Batch]):
@@ -94,14 +96,29 @@ class ImageDataset(Dataset[Batch]):
 
     def __getitems__(self, items: Sequence[Item]) -> Batch:
         """A batch of the images at some positions, in their order, with labels."""
-        positions, views = split_items(items)
+        return self.fetch(*split_items(items))
+
+    def has_features(self, views: np.ndarray) -> bool:
+        """Whether the features of these views are cached."""
+        return bool(self.features) and not (
+            self.fresh and self.augmentation is not None and views.any()
+        )
+
+    def fetch(self, positions: np.ndarray, views: np.ndarray, out: Tensor | None = None) -> Batch:
+        """As `__getitems__`, by positions and view numbers, both int64, (B,).
+
+        Args:
+            positions: of the images.
+            views: of each.
+            out: float32, (B, D), where cached features are put; None: a new tensor.
+        """
         if self.augmentation is None:
             views = np.zeros_like(views)
         labels = torch.from_numpy(self.split.labels[positions])
         rows = self.split.rows[positions]
-        if self.features and not (self.fresh and views.any()):
+        if self.has_features(views):
             field = self.features[0].batch_field
-            return Batch(labels=labels, **{field: self._gather(rows, views)})
+            return Batch(labels=labels, **{field: self._gather(rows, views, out)})
         images = input_images(
             self.split.read(rows), self.preparation, self.image_size, self._matrices(rows, views)
         )
@@ -142,11 +159,10 @@ class ImageDataset(Dataset[Batch]):
             return None
         return view_matrices(rows, views, self.augmentation, self.view_seed)
 
-    def _gather(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+    def _gather(self, rows: np.ndarray, views: np.ndarray, out: Tensor | None) -> Tensor:
         if not views.any():
-            return self.features[0].gather(rows)
-        first = self.features[0].gather(rows[:1])
-        gathered = first.new_empty(len(rows), first.shape[1])
+            return self.features[0].gather(rows, out)
+        gathered = _empty(len(rows), self.features[0].width) if out is None else out
         for view in np.unique(views):
             chosen = np.flatnonzero(views == view)
             gathered[chosen] = self.features[view].gather(rows[chosen])
@@ -180,9 +196,16 @@ class ConcatDataset(Dataset[Batch]):
         for number in np.unique(numbers):
             chosen = numbers == number
             start = self.ends[number - 1] if number else 0
-            pairs = zip(positions[chosen] - start, views[chosen], strict=True)
-            parts.append(self.datasets[number].__getitems__([(int(p), int(v)) for p, v in pairs]))
-        return concatenate(parts)
+            parts.append((self.datasets[number], positions[chosen] - start, views[chosen]))
+        if not all(dataset.has_features(of_views) for dataset, _, of_views in parts):
+            return concatenate([dataset.fetch(*places) for dataset, *places in parts])
+        # Joined features would be copied once more: each dataset puts its own where they belong.
+        table = parts[0][0].features[0]
+        joined, end, labels = _empty(len(items), table.width), 0, []
+        for dataset, *places in parts:
+            start, end = end, end + len(places[0])
+            labels.append(dataset.fetch(*places, out=joined[start:end]).labels)
+        return Batch(labels=torch.cat(labels), **{table.batch_field: joined})
 
 
 def input_images(
@@ -233,6 +256,12 @@ def split_items(items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray]:
     """Positions and view numbers, each int64, (B,)."""
     pairs = np.array([item if isinstance(item, tuple) else (item, 0) for item in items], np.int64)
     return pairs[:, 0], pairs[:, 1]
+
+
+def _empty(count: int, width: int) -> Tensor:
+    """A tensor to be filled: float32, (count, width)."""
+    # torch fills its own with NaN where algorithms are to be deterministic.
+    return torch.from_numpy(np.empty((count, width), np.float32))
 
 
 def _row(matrices: Tensor | None, number: int) -> Tensor | None:

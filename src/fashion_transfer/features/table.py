@@ -33,6 +33,7 @@ class FeatureTable:
             content-addressed, and what the methods call rows are their keys, 0 to 2**63 - 1.
 
     Attributes:
+        width: D.
         batch_field: where a batch holds its rows: "features", or "maps" if a node is of maps.
     """
 
@@ -41,6 +42,7 @@ class FeatureTable:
     ) -> None:
         self.folder = folder
         self.widths = dict(widths)
+        self.width = sum(self.widths.values())
         self.index = KeyIndex(folder / "keys.bin") if source_size is None else None
         self.size = CAPACITY if source_size is None else source_size
         has_maps = any(node.endswith(f"@{MAP}") for node in widths)
@@ -135,8 +137,12 @@ class FeatureTable:
                 checksums = self._checksums(rows, halves)
                 write_rows(self._path(node, ".crc"), self.size, places, checksums)
 
-    def gather(self, rows: np.ndarray) -> Tensor:
+    def gather(self, rows: np.ndarray, out: Tensor | None = None) -> Tensor:
         """Returns rows, nodes side by side: float32, (B, D), read from memory-mapped files.
+
+        Args:
+            rows: int64, (B,).
+            out: float32, (B, D), where they are put; None: a new tensor.
 
         Raises:
             FashionTransferError: a file has vanished.
@@ -150,8 +156,14 @@ class FeatureTable:
                 if features is None:
                     raise _vanished(self._path(node))
                 self._features[node] = features
-        parts = [self._features[node][places] for node in self.widths]
-        return torch.from_numpy(np.concatenate(parts, axis=1)).float()
+        if out is None:
+            out = torch.from_numpy(np.empty((len(rows), self.width), np.float32))
+        # Each number is copied twice, as it is and then where it belongs: more copies would take
+        # as long as the step that needs them.
+        parts = torch.split(out, list(self.widths.values()), dim=1)
+        for node, part in zip(self.widths, parts, strict=True):
+            part.copy_(torch.from_numpy(self._features[node][places]))
+        return out
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -1,7 +1,32 @@
 """Mixup of features: pairs of images as one, with both labels."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def mixed_logits(head: nn.Module, features: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of features that are mixed as by `mix`.
+
+    Where a head begins with a linear layer, what that gives is mixed: the logits are the same, as
+    the layer is linear, and it gives a fraction of the numbers that it takes.
+
+    Args:
+        head: of a classifier.
+        features: float, (B, D).
+        alpha: see `mix`.
+
+    Returns:
+        The logits, (B, C); for each row the other one, int64, (B,); the share, a scalar.
+    """
+    layers = [head]
+    if isinstance(head, nn.Sequential) and type(head).forward is nn.Sequential.forward:
+        layers = list(head)
+    if isinstance(layers[0], nn.Linear):
+        features = layers.pop(0)(features)
+    mixed, other, share = mix(features, alpha)
+    for layer in layers:
+        mixed = layer(mixed)
+    return mixed, other, share
 
 
 def mix(features: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -17,7 +42,8 @@ def mix(features: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         The mixed features, (B, D); for each row the other one, int64, (B,); the share, a scalar.
     """
-    share = torch.distributions.Beta(alpha, alpha).sample().to(features)
+    share = torch.distributions.Beta(alpha, alpha, validate_args=False).sample().to(features)
     share = torch.maximum(share, 1 - share)
     other = torch.randperm(len(features), device=features.device)
-    return share * features + (1 - share) * features[other], other, share
+    mixed = features[other].lerp_(features, share)  # in place: each copy of a batch takes time
+    return mixed, other, share

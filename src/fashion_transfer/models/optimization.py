@@ -41,7 +41,7 @@ def build_optimizer(
         ArgumentError: its arguments are wrong, or it does not go with mixup.
     """
     try:
-        optimizer = make(head.parameters())
+        optimizer = make(head.parameters(), **_fused(make, head))
         if stage is not None and isinstance(optimizer, torch.optim.LBFGS):
             raise ValueError("LBFGS has no second group of parameters for a trainable stage")
         if stage is not None:
@@ -56,6 +56,17 @@ def build_optimizer(
         # It evaluates a batch again and again, each time mixed in another way.
         raise ArgumentError("mixup", f"must be 0 with LBFGS, got {mixup}")
     return optimizer
+
+
+def _fused(make: Callable[..., torch.optim.Optimizer], head: nn.Module) -> dict[str, bool]:
+    """The argument that has torch take a step in one kernel, if its optimizer has one.
+
+    On a CPU torch does not choose it by itself, and a step of a head takes a multiple of its time.
+    """
+    of_torch = getattr(make, "func", make) in (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
+    on_cpu = all(parameter.device.type == "cpu" for parameter in head.parameters())
+    free = all(_lacks(make, name) for name in ("fused", "foreach", "differentiable"))
+    return {"fused": True} if of_torch and on_cpu and free else {}
 
 
 def hyperparameters(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:

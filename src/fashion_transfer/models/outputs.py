@@ -1,13 +1,12 @@
 """What a classifier gives for a set of images, collected, and the metrics of it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from fashion_transfer.confidence import metrics
@@ -62,24 +61,6 @@ class OutputCollector(Metric):
         return Outputs(logits, ood_score.reshape(-1), labels.reshape(-1))
 
 
-class MacroAccuracy(MulticlassAccuracy):
-    """The mean of the accuracies of the classes, those without an image left out.
-
-    That of torchmetrics counts such a class as 0 once it is predicted.
-
-    Args:
-        num_classes: C.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(num_classes, average="none")
-
-    def compute(self) -> Tensor:
-        """A scalar of the images so far."""
-        hits, misses = (torch.as_tensor(state) for state in (self.tp, self.fn))
-        return _mean_of_classes(super().compute(), hits + misses)
-
-
 class Measured(NamedTuple):
     """What a metric is computed from, for images of one item each.
 
@@ -98,24 +79,31 @@ class Measured(NamedTuple):
     accepted: Tensor
 
 
-def _accuracy(m: Measured, average: Any = "micro") -> Tensor:
+class _Labelled(Protocol):
+    @property
+    def logits(self) -> Tensor: ...
+
+    @property
+    def labels(self) -> Tensor: ...
+
+
+def _accuracy(m: _Labelled, average: Any = "micro") -> Tensor:
     value: Tensor = multiclass_accuracy(m.logits, m.labels, m.logits.shape[1], average=average)
     return value
 
 
-def _image_counts(m: Measured) -> Tensor:
+def _image_counts(m: _Labelled) -> Tensor:
     """Images per class, int64, (C,)."""
     return m.labels.bincount(minlength=m.logits.shape[1])
 
 
-def _mean_of_classes(accuracy: Tensor, image_counts: Tensor) -> Tensor:
-    """The mean of accuracies per class, (C,), over the classes with images."""
-    there = (image_counts > 0).to(accuracy)
-    return (there * accuracy / there.sum()).sum()
+def _macro_accuracy(m: _Labelled) -> Tensor:
+    """The mean of the accuracies of the classes, those without an image left out.
 
-
-def _macro_accuracy(m: Measured) -> Tensor:
-    return _mean_of_classes(_accuracy(m, "none"), _image_counts(m))
+    torchmetrics counts such a class as 0 once it is predicted.
+    """
+    there = (_image_counts(m) > 0).float()
+    return (there * _accuracy(m, "none") / there.sum()).sum()
 
 
 def _confidence_and_correct(m: Measured) -> tuple[Tensor, Tensor]:
@@ -144,6 +132,21 @@ METRICS: dict[str, Callable[[Measured], Tensor | float]] = {
     "warned": lambda m: 1 - m.accepted.double().mean(),
 }
 """Every test metric that is one number, by name; a new one is one line here."""
+
+
+def validation_metrics(outputs: Outputs, num_classes: int) -> dict[str, Tensor]:
+    """Loss (cross-entropy), accuracy and macro accuracy of single-item images, by name.
+
+    Args:
+        outputs: of the classifier.
+        num_classes: C, without the multi-item label.
+    """
+    of_classes = outputs._replace(logits=outputs.logits[:, :num_classes])
+    return {
+        "loss": F.cross_entropy(outputs.logits, outputs.labels),
+        "accuracy": _accuracy(of_classes),
+        "macro_accuracy": _macro_accuracy(of_classes),
+    }
 
 
 def single_item_metrics(

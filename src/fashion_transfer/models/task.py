@@ -6,10 +6,9 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from fashion_transfer import ranks
@@ -21,7 +20,7 @@ from fashion_transfer.models.classifier import Classifier, check_threshold_targe
 from fashion_transfer.models.evaluation_task import EvaluationTask
 from fashion_transfer.models.left_out import warn_left_out, warn_unreached
 from fashion_transfer.models.losses import balanced_weights, cross_entropy
-from fashion_transfer.models.mixup import mix
+from fashion_transfer.models.mixup import mixed_logits
 from fashion_transfer.models.optimization import (
     build_optimizer,
     build_schedule,
@@ -32,7 +31,7 @@ from fashion_transfer.models.optimization import (
     schedule_options,
     set_hyperparameters,
 )
-from fashion_transfer.models.outputs import MacroAccuracy
+from fashion_transfer.models.outputs import validation_metrics
 
 log = logging.getLogger(__name__)
 
@@ -114,13 +113,7 @@ class ClassificationTask(EvaluationTask):
         self.train_accuracy = MulticlassAccuracy(
             classes, average="micro", ignore_index=classes, validate_args=False
         )  # the multi-item label is one more than the last class
-        self.val_metrics = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(classes, average="micro"),
-                "macro_accuracy": MacroAccuracy(classes),
-            },
-            prefix="val/",
-        )
+        self._trained: list[tuple[Tensor, int, Tensor, Tensor]] = []  # of each step of this epoch
 
     def configure_optimizers(self) -> Any:
         """The optimizer of all that is trained, and the schedule if there is one."""
@@ -162,6 +155,7 @@ class ClassificationTask(EvaluationTask):
         Lightning restores no generator, and a resumed run must equal one that never stopped.
         """
         torch.manual_seed(ranks.own_seed((self.seed << 20) + self.current_epoch))
+        self._trained = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy of one batch.
@@ -172,8 +166,7 @@ class ClassificationTask(EvaluationTask):
         features, labels = self.classifier.standardised(batch), batch.labels
         assert labels is not None
         if self.mixup:
-            mixed, other, share = mix(features, self.mixup)
-            logits = self.classifier.head(mixed)
+            logits, other, share = mixed_logits(self.classifier.head, features, self.mixup)
             first, second = self._loss(logits, labels), self._loss(logits, labels[other])
             loss = share * first + (1 - share) * second
         else:
@@ -182,14 +175,18 @@ class ClassificationTask(EvaluationTask):
         loader = self.trainer.train_dataloader if ranks.world_size() > 1 else None
         count, total = share_of(loader, len(batch), batch_idx)
         if count:
-            self.train_loss.update(loss.detach(), count)
-            self.train_accuracy.update(self.classifier.class_logits(logits), labels)
+            predicted = self.classifier.class_logits(logits.detach()).argmax(dim=1)
+            self._trained.append((loss.detach(), count, predicted, labels))
         weight = count * ranks.world_size() / total  # the mean over ranks is that of all images
         return loss if weight == 1 else loss * weight
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's `train/loss` and `train/accuracy`."""
-        # Once per epoch: metrics logged every step would take as long as the step.
+        # Once per epoch: metrics of every step would take as long as the step.
+        if self._trained:
+            losses, counts, predicted, labels = zip(*self._trained, strict=True)
+            self.train_loss.update(torch.stack(losses), torch.tensor(counts, device=self.device))
+            self.train_accuracy.update(torch.cat(predicted), torch.cat(labels))
         self.log("train/loss", self.train_loss.compute(), sync_dist=True)
         accuracy = self.train_accuracy.compute()
         self.log("train/accuracy", accuracy, prog_bar=True, sync_dist=True)
@@ -197,18 +194,18 @@ class ClassificationTask(EvaluationTask):
         self.train_accuracy.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss, top-1 and macro accuracy on validation images."""
-        (logits, ood_score), labels = self.classifier.outputs(batch), batch.labels
-        assert labels is not None
-        self.val_metrics(self.classifier.class_logits(logits), labels)
-        loss = F.cross_entropy(logits, labels)
-        self.log("val/loss", loss, batch_size=len(labels), sync_dist=True)
-        self.log_dict(self.val_metrics, prog_bar=True, batch_size=len(labels))
-        self.outputs.update(logits, ood_score, labels)
+        """Collects the outputs of validation images."""
+        assert batch.labels is not None
+        self.outputs.update(*self.classifier.outputs(batch), batch.labels)
 
     def on_validation_epoch_end(self) -> None:
-        """While training: fits the temperature, the OOD limit and the threshold."""
+        """Logs loss, top-1 and macro accuracy; while training, fits calibrator and threshold."""
         outputs, classifier = self.outputs.take(), self.classifier
+        metrics = validation_metrics(outputs, len(classifier.class_names))
+        # Every rank has the outputs of all: a mean over ranks changes nothing.
+        self.log("val/loss", metrics.pop("loss"), sync_dist=True)
+        of_classes = {f"val/{name}": value for name, value in metrics.items()}
+        self.log_dict(of_classes, prog_bar=True, sync_dist=True)
         if self.trainer.state.fn != TrainerFn.FITTING or self.trainer.sanity_checking:
             return
         self._validated_step = self.trainer.global_step

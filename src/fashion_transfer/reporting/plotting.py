@@ -77,9 +77,18 @@ def save_figure(figure: "Figure", path: Path, dpi: int = DPI) -> None:
 
 def draw_figure(figure: "Figure", file: Path | BinaryIO, dpi: int = DPI) -> None:
     """Writes a figure as PNG; letters that are in no font are a warning of one line."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        figure.savefig(file, dpi=dpi, format="png")
+        figure.set_dpi(dpi)
+        canvas: Any = FigureCanvasAgg(figure)
+        layout = figure.get_layout_engine()
+        if layout is not None and figure.axes:
+            # `savefig` would draw all of it, unseen, to have it laid out.
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+        canvas.print_png(file)
     for warning in caught:
         if "missing from font" in str(warning.message):
             _report_letters()
