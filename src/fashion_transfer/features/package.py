@@ -140,7 +140,9 @@ class PackageCache:
                 return package
             for leftover in folder.glob(f"{SCRATCH}*"):  # of a killed run
                 shutil.rmtree(leftover)
-            with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as scratch:
+            builder = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder)
+            mark_used(folder, builder)  # or it could be removed meanwhile
+            with builder as scratch:
                 log.info("building the backbone's package (some 20 s, once for these weights)")
                 content = Path(scratch) / CONTENT
                 _compile(_InOrder(stages, self.nodes), torch.zeros(*shape), content)
