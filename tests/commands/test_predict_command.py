@@ -15,6 +15,7 @@ from PIL import Image
 from fashion_transfer.commands import predict as command
 from fashion_transfer.confidence import REASONS
 from fashion_transfer.data.fashion_mnist import CLASS_NAMES
+from fashion_transfer.features.package import PackageCache
 from fashion_transfer.models import Classifier, load_classifier
 from fashion_transfer.runs.record import read_record, write_record
 
@@ -345,6 +346,16 @@ def test_backbone_is_compiled_if_the_number_of_files_pays_for_it(
     assert len(NAMES) + 1 == 8
     predict(photos, f"model.backbone.compile={override}").succeeded()
     assert given == [compiled]
+
+
+def test_few_files_go_through_a_package_for_one_if_it_is_cached(predict, photos, monkeypatch):
+    wanted = []
+    monkeypatch.setattr(PackageCache, "open", lambda self, *given: wanted.append(given))
+    predict(photos, "model.backbone.compile=false").succeeded()
+    assert wanted == []
+    predict(photos).succeeded()
+    ((precision, shape),) = wanted
+    assert (precision, shape[0]) == ("float32", 1)
 
 
 def test_prediction_goes_on_where_compiling_fails(predict, folder, photos, monkeypatch):

@@ -153,6 +153,14 @@ def test_compiles_auto_wants_large_images_and_a_compiler(
     assert engine.compiles(size) is expected
 
 
+@pytest.mark.parametrize(("size", "auto"), [(224, True), (224, False), (127, True)])
+def test_compiles_auto_is_what_was_decided(engine, monkeypatch, size, auto):
+    monkeypatch.setattr(module, "_has_compiler", lambda: not auto)
+    monkeypatch.setattr(engine, "compile", "auto")
+    monkeypatch.setattr(engine, "auto", auto)
+    assert engine.compiles(size) is (size == 224 and auto)
+
+
 @pytest.mark.parametrize("variable", ["TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE"])
 @pytest.mark.parametrize("setting", ["auto", True])
 def test_nothing_is_compiled_where_a_variable_switches_it_off(

@@ -11,7 +11,7 @@ import torch
 
 from fashion_transfer import progress
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.features import Extractor, FeatureStore
+from fashion_transfer.features import Extractor, FeatureStore, package
 from fashion_transfer.features import extractor as module
 from fashion_transfer.progress import ProgressBar
 
@@ -38,8 +38,15 @@ class StandIn:
         self.versions = {"torchvision": "0"}
         self.precision = precision
         self.compiled = compiled
+        self.auto = None
         self.given = 0
         self.scale = 1.0
+
+    def use_packages(self, store):
+        pass
+
+    def pays(self, *images):
+        return True
 
     def to_device(self, device):
         return self.precision
@@ -53,7 +60,7 @@ class StandIn:
     def compiles(self, image_size):
         return self.compiled
 
-    def try_compiling(self, image_size):
+    def try_compiling(self, image_size, channels):
         return self.compiled
 
     def extract(self, images):
@@ -243,9 +250,11 @@ def test_failed_compilation_caches_features_as_not_compiled(
 
     expected, _ = extract(store, range(5), backbone)
     monkeypatch.setattr(torch, "compile", fail)
+    monkeypatch.setattr(package, "_compile", fail)
     features, computed = extract(store, range(5), make_backbone(compile=True))
     assert computed == 0
     assert torch.equal(features, expected)
+    assert "the backbone runs without a package (no compiler)" in caplog.text
     assert "torch.compile failed (no compiler)" in caplog.text
 
 

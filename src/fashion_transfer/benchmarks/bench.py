@@ -19,6 +19,7 @@ from fashion_transfer.benchmarks.photo_jobs import EXAMPLE, photo_rows
 from fashion_transfer.benchmarks.predict_job import predict_rows
 from fashion_transfer.benchmarks.revisions import WORKING_TREE, checkout
 from fashion_transfer.benchmarks.rows import Row, print_rows, write_rows
+from fashion_transfer.benchmarks.start import start_rows
 from fashion_transfer.benchmarks.sweep_job import long_sweep_rows
 from fashion_transfer.benchmarks.warm_job import warm_rows
 from fashion_transfer.errors import FashionTransferError
@@ -26,6 +27,7 @@ from fashion_transfer.paths import user_path
 
 GROUPS = (
     "backbone",
+    "start",
     "job",
     "sweep",
     "long-sweep",
@@ -104,6 +106,8 @@ def main(arguments: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(prefix="fashion-transfer-bench-") as scratch:
             if groups & {"backbone", "job"}:
                 rows += backbone_rows(chosen.weights, chosen.data, chosen.repeats)
+            if "start" in groups:
+                rows += start_rows(chosen.weights, Path(scratch), chosen.repeats)
             timer = JobTimer(Path(scratch), overrides)
             if "job" in groups:
                 rows += timer.default_rows(plain_rate=rows[0]["value"])

@@ -11,6 +11,7 @@ from fashion_transfer.commands.inference import (
     describe,
     load,
     move,
+    use_packages,
 )
 from fashion_transfer.commands.schema import check_config
 from fashion_transfer.page import build_page, launch
@@ -33,8 +34,13 @@ def app(cfg: DictConfig) -> None:
     import_gradio()  # before the checkpoint is loaded, which takes longer
     device = choose_device(cfg.device)
     path = checkpoint_path(cfg)
-    classifier = load(cfg, path)
+    compile = cfg.model.backbone.compile
+    classifier = load(cfg, path, compile=False if compile == "auto" else compile)
     move(classifier, device)
+    if compile is not False:
+        use_packages(cfg, classifier, single=True)
+    if classifier.backbone.compiles(classifier.image_size):
+        classifier.backbone.engine.try_compiling(classifier.image_size)
     log.info("predicting with %s", describe(path, classifier))
     page = build_page(
         classifier,

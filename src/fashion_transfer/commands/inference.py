@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from fashion_transfer.commands.build import read_policy
 from fashion_transfer.commands.errors import config_keys
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features import FeatureStore
 from fashion_transfer.models import Classifier, load_classifier
 from fashion_transfer.paths import user_path
 from fashion_transfer.runs.newest import newest_checkpoint
@@ -93,3 +94,15 @@ def move(classifier: Classifier, device: torch.device) -> str:
     precision = classifier.backbone.to_device(device)
     classifier.to(device)
     return precision
+
+
+def use_packages(cfg: DictConfig, classifier: Classifier, single: bool) -> None:
+    """Has the backbone run from cached packages.
+
+    Args:
+        cfg: the configuration, which says where they are.
+        classifier: its backbone.
+        single: images one by one (see `Engine.single`), not in whole passes.
+    """
+    classifier.backbone.use_packages(FeatureStore(cfg.paths.cache))
+    classifier.backbone.engine.single = single

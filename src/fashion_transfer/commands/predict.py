@@ -18,6 +18,7 @@ from fashion_transfer.commands.inference import (
     describe,
     load,
     move,
+    use_packages,
 )
 from fashion_transfer.commands.schema import check_config
 from fashion_transfer.data import Preparation, find_images, read_image
@@ -86,6 +87,8 @@ def predict(cfg: DictConfig, paths: Sequence[str] = ()) -> None:
     classifier = load(cfg, path, compile=False if few else compile)
     log.info("predicting %d images with %s", len(files), describe(path, classifier))
     move(classifier, device)
+    if compile is not False:
+        use_packages(cfg, classifier, single=len(files) < MIN_COMPILED_FILES)
 
     summary, shown = PredictionSummary(), list[tuple[ImagePrediction, Picture | None]]()
     with (

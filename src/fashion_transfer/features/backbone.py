@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from fashion_transfer.features.adapters import get_adapter
 from fashion_transfer.features.engine import Engine
 from fashion_transfer.features.nodes import check_pool, nodes_before_last
+from fashion_transfer.features.package import PackageCache
 from fashion_transfer.features.stem import insert_stem
+from fashion_transfer.features.store import FeatureStore
 from fashion_transfer.features.trainable_stage import TrainableStage
 from fashion_transfer.features.weights import is_file_name
 from fashion_transfer.paths import user_path
@@ -140,8 +142,15 @@ class Backbone(nn.Module):
         return self.engine.to_device(device)
 
     def compiles(self, image_size: int) -> bool:
-        """Whether images of this size, in pixels, go through torch.compile."""
+        """Whether images of this size, in pixels, go through compiled code."""
         return self.engine.compiles(image_size)
+
+    def use_packages(self, store: FeatureStore) -> None:
+        """Has what is compiled cached in a store, as packages (see `Engine`)."""
+        identity = {key: self.identity[key] for key in ("name", "fingerprint", "mean", "std")}
+        self.engine.packages = PackageCache(
+            store, identity | {"versions": self.versions}, tuple(self.node_widths)
+        )
 
     def pass_size(self, image_size: int) -> int:
         """Returns how many images go through the backbone at once (see `Engine.pass_size`)."""

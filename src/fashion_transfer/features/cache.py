@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.features.store import FeatureStore, kernel_dir, nodes_in
+from fashion_transfer.features.store import FeatureStore, disk_usage, kernel_dir, nodes_in
 from fashion_transfer.features.usage import last_used
 from fashion_transfer.files import default_cache_dir
 from fashion_transfer.paths import user_path
@@ -77,14 +77,14 @@ def _list(store: FeatureStore) -> None:
         table.add_row(
             folder.name,
             *_describe(key),
-            " ".join(counts),
+            " ".join(counts or key.get("nodes", [])),
             datetime.fromtimestamp(last_used(folder)).strftime("%Y-%m-%d %H:%M"),
             f"{max(counts.values(), default=0):,}",
             f"{size / 1e6:.1f}",
         )
         total += size
     kernels = kernel_dir(store)
-    size = sum(file.stat().st_blocks * 512 for file in kernels.rglob("*") if file.is_file())
+    size = disk_usage(kernels)
     table.add_row("kernels", "compiled", *[""] * 7, f"{size / 1e6:.1f}")
     table.add_row("all", *[""] * 8, f"{(total + size) / 1e6:.1f}")
     Console().print(table)
@@ -95,7 +95,11 @@ def _list(store: FeatureStore) -> None:
 def _describe(key: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     """Returns backbone, weights, images, size and view; blank where the key has no such entry."""
     backbone, images = key.get("backbone", {}), key.get("images", {})
-    if "content" in images:
+    size = f"{images['image_size']} px" if "image_size" in images else ""
+    if "package" in key:
+        count, channels, _, side = key["shape"]
+        source, size = f"package: {count} x {channels}", f"{side} px"
+    elif "content" in images:
         source = f"{images.get('preparation', '')} by content"
     elif "split" in images:
         source = " ".join([images.get("preparation", ""), images["split"][:8]])
@@ -105,7 +109,7 @@ def _describe(key: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
         f"{backbone.get('name', '')} {key.get('precision', '')}",
         backbone.get("fingerprint", "")[:8],
         source,
-        f"{images['image_size']} px" if "image_size" in images else "",
+        size,
         str(images.get("view", "")),
     )
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.features.package import Package, PackageCache
 from fashion_transfer.features.precision import check_precision, choose_precision
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,12 @@ MAX_PASS_SIZE = {"cpu": 128, "cuda": 256, "mps": 64}
 MIN_COMPILED_SIZE = 128
 """Image size in pixels from which compiling (about 15 s) pays within the passes of one job."""
 
+MIN_COMPILED_IMAGES = 700
+"""Images from which it pays: one then takes 10 ms instead of 17 (ResNet50, 224 px, two cores)."""
+
+Forward = Callable[[Tensor], dict[str, Tensor]]
+"""Images in, nodes by name out."""
+
 
 class Engine:
     """Runs the stages of a backbone in passes of one size.
@@ -34,12 +41,16 @@ class Engine:
         stages: images in, a dictionary of nodes out (see `BackboneAdapter.make_stages`).
         name: of the backbone, for the log.
         precision: "auto", "float32", "bfloat16" or "float16" (see `choose_precision`).
-        compile: "auto": torch.compile images of `MIN_COMPILED_SIZE` pixels or more, on a CPU with
+        compile: "auto": compile for images of `MIN_COMPILED_SIZE` pixels or more, on a CPU with
             a compiler installed; or True, or False.
         image_size: the only image size that the network takes, pixels; None: any.
 
     Attributes:
         device: where it runs; None before `to_device`.
+        auto: whether "auto" compiles at all; None: if a compiler is installed.
+        packages: where compiled networks are cached; None: torch.compile, anew in each process.
+        single: whether `run` takes images one by one, if there is a package for that, or if
+            `compile` is True, which builds it.
 
     Raises:
         ArgumentError: an unknown precision, or another value of `compile`.
@@ -63,10 +74,14 @@ class Engine:
         self.compile = False if _switched_off() else compile
         self.image_size = image_size
         self.device: torch.device | None = None
-        self._compiled: Callable[[Tensor], dict[str, Tensor]] | None = None
+        self.packages: PackageCache | None = None
+        self.single = False
+        self.auto: bool | None = None
+        self._compiled: Forward | None = None
+        self._opened: dict[torch.Size, Package | None] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_compiled": None}  # compiled code cannot be pickled or copied
+    def __getstate__(self) -> dict[str, Any]:  # compiled code cannot be pickled or copied
+        return self.__dict__ | {"_compiled": None, "_opened": {}}
 
     def to_device(self, device: torch.device | str) -> str:
         """Moves the stages to a device and to the precision for it.
@@ -82,18 +97,27 @@ class Engine:
             self.stages.to(device=device, dtype=dtype)
         if self.device != device:
             self.device = device
+            self._opened = {}
             log.info("backbone %s on %s in %s: %s", self.name, device, precision, reason)
         return precision
 
     def compiles(self, image_size: int) -> bool:
-        """Whether images of this size, in pixels, go through torch.compile."""
+        """Whether images of this size, in pixels, go through compiled code."""
         if self.compile == "auto":
             on_cpu = self.device is None or self.device.type == "cpu"
-            return on_cpu and image_size >= MIN_COMPILED_SIZE and _has_compiler()
+            pays = _has_compiler() if self.auto is None else self.auto
+            return on_cpu and image_size >= MIN_COMPILED_SIZE and pays
         return self.compile
 
-    def try_compiling(self, image_size: int) -> bool:
-        """Compiles for grey images of a size; where that fails, logs why and runs without.
+    def pays(self, image_size: int, channels: int, count: int) -> bool:
+        """Whether compiled code pays for some images: they are many, and it can be had."""
+        if count < MIN_COMPILED_IMAGES or _has_compiler():
+            return count >= MIN_COMPILED_IMAGES
+        shape = self.pass_size(image_size), channels, image_size, image_size
+        return self.packages is not None and self.packages.has(_precision(self.stages), shape)
+
+    def try_compiling(self, image_size: int, channels: int = 1) -> bool:
+        """Compiles for images of a size; where that fails, logs why and runs without.
 
         Returns:
             Whether `compiles` still holds.
@@ -101,13 +125,12 @@ class Engine:
         Raises:
             FashionTransferError: the network does not take images of this size.
         """
-        images = torch.zeros(1, 1, image_size, image_size, device=self.device)
+        images = torch.zeros(1, channels, image_size, image_size, device=self.device)
         self._check_image_size(images)
         try:
-            self.extract(images)
+            self.run(images)
         except Exception as error:  # a compiler fails in as many ways as there are compilers
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            log.warning("torch.compile failed (%s): the backbone runs without it", reason)
+            log.warning("torch.compile failed (%s): the backbone runs without it", _line(error))
             self.compile = False
         return self.compiles(image_size)
 
@@ -129,12 +152,14 @@ class Engine:
 
         Args and results are those of `extract`; gradients can flow to the images where it is not.
         """
-        if self.compiles(images.shape[-1]):
+        if self.single and len(images):
+            if self.compile is True or self._package(images[:1], build=False):
+                return self._in_passes(images, 1, self._forward_compiled)
+        elif self.compiles(images.shape[-1]):
             return self.extract(images)
         self._check_image_size(images)
         return self._forward(images)
 
-    @torch.no_grad()
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """Computes all nodes of any number of images, in passes of exactly `pass_size` images.
 
@@ -147,9 +172,21 @@ class Engine:
         Raises:
             FashionTransferError: the network does not take images of this size.
         """
+        size = images.shape[-1]
+        forward = self._forward_compiled if self.compiles(size) else self._forward
+        return self._in_passes(images, self.pass_size(size), forward)
+
+    @torch.no_grad()
+    def node_widths(self, image_size: int) -> dict[str, int]:
+        """Returns the width D of each node by name, for images of a size in pixels."""
+        device = next(self.stages.parameters()).device
+        nodes = self._forward(torch.zeros(1, 3, image_size, image_size, device=device))
+        return {name: node.shape[1] for name, node in nodes.items()}
+
+    @torch.no_grad()
+    def _in_passes(self, images: Tensor, size: int, forward: Forward) -> dict[str, Tensor]:
+        """Computes all nodes of any number of images, in padded passes of exactly that many."""
         self._check_image_size(images)
-        size = self.pass_size(images.shape[-1])
-        forward = self._forward_compiled if self.compiles(images.shape[-1]) else self._forward
         passes: list[dict[str, Tensor]] = []
         for start in range(0, max(1, len(images)), size):
             part = images[start : start + size]
@@ -159,27 +196,37 @@ class Engine:
             passes.append({name: node[:count] for name, node in forward(part).items()})
         return {name: torch.cat([nodes[name] for nodes in passes]) for name in passes[0]}
 
-    @torch.no_grad()
-    def node_widths(self, image_size: int) -> dict[str, int]:
-        """Returns the width D of each node by name, for images of a size in pixels."""
-        device = next(self.stages.parameters()).device
-        nodes = self._forward(torch.zeros(1, 3, image_size, image_size, device=device))
-        return {name: node.shape[1] for name, node in nodes.items()}
-
     def _forward(self, images: Tensor) -> dict[str, Tensor]:
         nodes: dict[str, Tensor] = self.stages(images)
         return nodes
 
-    def _forward_compiled(self, images: Tensor) -> dict[str, Tensor]:
-        from torch._inductor import config  # a second to import: only where it is needed
+    def _package(self, images: Tensor, build: bool) -> Package | None:
+        """Opens the package for images of a shape, once; where that fails, logs why."""
+        if self.packages is None or images.device.type != "cpu" or not len(images):
+            return None
+        if images.shape not in self._opened:
+            try:
+                package = self.packages.open(_precision(self.stages), images.shape)
+                if package is None and build:
+                    package = self.packages.build(
+                        self.stages, _precision(self.stages), images.shape
+                    )
+            except Exception as error:  # as in `try_compiling`
+                log.warning("the backbone runs without a package (%s)", _line(error))
+                self.packages = package = None  # nor another one
+            self._opened[images.shape] = package
+        return self._opened[images.shape]
 
+    def _forward_compiled(self, images: Tensor) -> dict[str, Tensor]:
+        if package := self._package(images, build=True):
+            return package(images)
+        return self._torch_compiled(images)
+
+    def _torch_compiled(self, images: Tensor) -> dict[str, Tensor]:
         if self._compiled is None:
             log.info("compiling the backbone (about 15 s, less once its kernels are cached)")
-            self._compiled = torch.compile(self.stages, dynamic=False)
-        # Freezing makes the weights constants: laid out for the processor once, at compile time.
-        # Tracing must know of it, too, so it is no option of torch.compile.
-        with config.patch(freezing=True):
-            return self._compiled(images)
+            self._compiled = _torch_compile(self.stages)
+        return self._compiled(images)
 
     def _check_image_size(self, images: Tensor) -> None:
         size = images.shape[-1]
@@ -189,10 +236,33 @@ class Engine:
             )
 
 
+def _precision(stages: nn.Module) -> str:
+    return str(next(stages.parameters()).dtype).removeprefix("torch.")
+
+
+def _torch_compile(stages: nn.Module) -> Forward:
+    from torch._inductor import config  # a second to import: only where it is needed
+
+    compiled = torch.compile(stages, dynamic=False)
+
+    def forward(images: Tensor) -> dict[str, Tensor]:
+        # Freezing makes the weights constants: laid out for the processor once, at compile time.
+        # Tracing must know of it, too, so it is no option of torch.compile.
+        with config.patch(freezing=True):
+            nodes: dict[str, Tensor] = compiled(images)
+        return nodes
+
+    return forward
+
+
 def _switched_off() -> str | None:
     """Returns the variable that has torch.compile return what it was given, if one is set."""
     variables = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
     return next((name for name in variables if os.environ.get(name) == "1"), None)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _has_compiler() -> bool:

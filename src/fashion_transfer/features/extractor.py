@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,9 @@ class Extractor:
         self.announced = 0
         self.all_nodes = True
         self._progress: ProgressBar | None = None
+        self._wanted = 0  # images of all requests
+        backbone.use_packages(store)
+        backbone.engine.auto = None  # of this run: another one may have had the backbone
         # torch's default is a temporary folder. It may have put that here by now, and reads it
         # again when it compiles.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernel_dir(store))
@@ -92,12 +95,12 @@ class Extractor:
             FashionTransferError: the features cannot be written, are too many, or are not finite.
         """
         engine = self.backbone.engine
-        table, image_size = self._table(key, source_size, rows, inputs)
+        table, image_size, channels = self._table(key, source_size, rows, inputs)
         missing = self._missing(table, rows)
         # All ranks compile, or none: compiled features are entries of their own.
-        if len(missing) and not all(ranks.gather(self._compiles(image_size))):
+        if len(missing) and not all(ranks.gather(self._compiles(image_size, channels))):
             engine.compile = False
-            table, _ = self._table(key, source_size, rows, inputs)
+            table, *_ = self._table(key, source_size, rows, inputs)
             missing = self._missing(table, rows)
         if len(missing):
             with nullcontext() if ranks.rank() else self.store.lock(table.folder):
@@ -126,15 +129,17 @@ class Extractor:
         Raises:
             FashionTransferError: what is missing has no room on the disk, or is too much.
         """
-        images = 0
+        requests, images = list(requests), 0
+        self._decide_compiling(requests)
         if not ranks.rank():
             absent = []
             for key, source_size, rows, inputs, _ in requests:
-                table, _ = self._table(key, source_size, rows, inputs)
+                table, *_ = self._table(key, source_size, rows, inputs)
                 absent.append((table, table.count_absent(rows)))
             size = self.announced + sum(self._bytes(*of_table) for of_table in absent)
             self.all_nodes = self.all_nodes and size <= ALL_NODES_BYTES
-            self._check_room(sum(self._bytes(*of_table) for of_table in absent))
+            size = sum(self._bytes(*of_table) for of_table in absent)  # of fewer nodes, perhaps
+            _check_room(size, self.announced, self.store.directory)
             images = sum(count for _, count in absent)
         self.all_nodes = ranks.broadcast(self.all_nodes)
         with progress_bar("features", -(-images // ranks.world_size())) as progress:
@@ -146,12 +151,28 @@ class Extractor:
             # Another run may have computed some meanwhile, and what is damaged is found late.
             progress.advance(progress.total - progress.done)
 
+    def _decide_compiling(self, requests: Sequence[Request]) -> None:
+        """Decides whether compiling pays, once it does, for all images of this extractor.
+
+        By how many are wanted, not by how many are missing: a few new ones belong into the table
+        of the many that were compiled.
+        """
+        engine = self.backbone.engine
+        requests = [request for request in requests if len(request[2])]
+        self._wanted += sum(len(rows) for _, _, rows, _, _ in requests)
+        if engine.auto or not requests:
+            return
+        _, _, rows, inputs, _ = requests[0]
+        self.backbone.to_device(self.device)
+        channels, image_size = inputs(rows[:1], self.device).shape[1:3]
+        engine.auto = ranks.broadcast(engine.pays(image_size, channels, self._wanted))
+
     def _table(
         self, key: Mapping[str, Any], source_size: int | None, rows: np.ndarray, inputs: Inputs
-    ) -> tuple[FeatureTable, int]:
-        """The table of a source under a view, and the size of its images."""
+    ) -> tuple[FeatureTable, int, int]:
+        """The table of a source under a view, and the size and the channels of its images."""
         precision = self.backbone.to_device(self.device)
-        image_size = inputs(rows[:1], self.device).shape[-1]
+        channels, image_size = inputs(rows[:1], self.device).shape[1:3]
         # Each node is a file of its own, and a renamed file of weights is the same weights.
         excluded = ("pool", "unfreeze_last", "weights")
         identity = {k: v for k, v in self.backbone.identity.items() if k not in excluded}
@@ -165,12 +186,12 @@ class Extractor:
             "versions": {"torch": torch.__version__, **self.backbone.versions},
         }
         widths = self.backbone.cached_widths(image_size)
-        return self.store.open(full_key, widths, source_size), image_size
+        return self.store.open(full_key, widths, source_size), image_size, channels
 
-    def _compiles(self, image_size: int) -> bool:
+    def _compiles(self, image_size: int, channels: int) -> bool:
         """Whether what is to be compiled can be."""
         engine = self.backbone.engine
-        return not engine.compiles(image_size) or engine.try_compiling(image_size)
+        return not engine.compiles(image_size) or engine.try_compiling(image_size, channels)
 
     def _missing(self, table: FeatureTable, rows: np.ndarray) -> np.ndarray:
         """The missing rows, as rank 0 finds them: to check all of them takes a while."""
@@ -204,7 +225,7 @@ class Extractor:
         if not len(rows):
             return
         size = self._bytes(table, len(rows))
-        self._check_room(size)
+        _check_room(size, self.announced, self.store.directory)
         self.announced += size
         log.info("computing the features of %d %s (%.0f MB on disk)", len(rows), title, size / 1e6)
         if ranks.world_size() > 1:
@@ -218,24 +239,26 @@ class Extractor:
         # float16, and a checksum of 4 bytes
         return count * sum(2 * width + 4 for width in self._stored(table).values())
 
-    def _check_room(self, size: int) -> None:
-        total = self.announced + size
-        if total > MAX_BYTES:
-            raise FashionTransferError(
-                f"this run would store {total / 1e9:.1f} GB of features, over the limit of "
-                f"{MAX_BYTES / 1e9:.0f} GB: {FEWER}"
-            )
-        free = _free_space(self.store.directory)
-        if size > free:
-            raise FashionTransferError(
-                f"the features need {size / 1e9:.1f} GB in {self.store.directory}, where "
-                f"{free / 1e9:.1f} GB are free: {FEWER}, or {ANOTHER_FOLDER} (`make cache` lists "
-                "what is cached)"
-            )
-
 
 def _split(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return np.split(rows, range(size, len(rows), size))
+
+
+def _check_room(size: int, announced: int, folder: Path) -> None:
+    """Checks that so many more bytes, beside those announced, can be stored in a folder."""
+    total = announced + size
+    if total > MAX_BYTES:
+        raise FashionTransferError(
+            f"this run would store {total / 1e9:.1f} GB of features, over the limit of "
+            f"{MAX_BYTES / 1e9:.0f} GB: {FEWER}"
+        )
+    free = _free_space(folder)
+    if size > free:
+        raise FashionTransferError(
+            f"the features need {size / 1e9:.1f} GB in {folder}, where "
+            f"{free / 1e9:.1f} GB are free: {FEWER}, or {ANOTHER_FOLDER} (`make cache` lists "
+            "what is cached)"
+        )
 
 
 def _free_space(folder: Path) -> int:

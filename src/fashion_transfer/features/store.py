@@ -41,14 +41,18 @@ class FeatureStore:
     def __init__(self, directory: str | Path | None = None) -> None:
         self.directory = user_path(directory or default_cache_dir()) / "features"
 
+    def path(self, key: Mapping[str, Any]) -> Path:
+        """Returns the folder of a key of JSON types, whether it is there or not."""
+        text = json.dumps(key, sort_keys=True)
+        return self.directory / hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def folder(self, key: Mapping[str, Any]) -> Path:
         """Returns the folder of a key of JSON types, with a `key.json` that holds the key.
 
         Raises:
             FashionTransferError: the folder cannot be written.
         """
-        text = json.dumps(key, sort_keys=True)
-        folder = self.directory / hashlib.sha256(text.encode()).hexdigest()[:16]
+        folder = self.path(key)
         if not (folder / "key.json").is_file():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -77,8 +81,12 @@ class FeatureStore:
                 return table
 
     @contextmanager
-    def lock(self, folder: Path) -> Iterator[None]:
+    def lock(self, folder: Path, doing: str = "computes these features") -> Iterator[None]:
         """Holds a folder's lock: a second run waits for it, and a killed run releases it.
+
+        Args:
+            folder: of a key.
+            doing: what another run does that holds it, for the log.
 
         Raises:
             FashionTransferError: the folder cannot be written.
@@ -87,7 +95,7 @@ class FeatureStore:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("another run computes these features: waiting for it")
+            log.info("another run %s: waiting for it", doing)
             lock.acquire()
         except OSError as error:
             raise _not_writable(folder, error) from error
@@ -104,7 +112,7 @@ class FeatureStore:
         """
         entries = []
         for path in self.directory.glob("*/key.json"):
-            size = sum(file.stat().st_blocks * 512 for file in path.parent.iterdir())
+            size = disk_usage(path.parent)
             try:
                 key = json.loads(path.read_bytes())
             except ValueError:
@@ -135,6 +143,11 @@ def nodes_in(folder: Path) -> dict[str, int]:
         except (OSError, EOFError, ValueError):  # a damaged file has no rows that count
             counts[path.name.removesuffix(suffix)] = 0
     return counts
+
+
+def disk_usage(folder: Path) -> int:
+    """Returns the bytes that all files in a folder take on disk."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
 def kernel_dir(store: FeatureStore) -> Path:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor
 
 from fashion_transfer import files
@@ -139,6 +138,8 @@ def _pypi_file() -> Path:
 
 
 def _from_torchvision(architecture: str, name: str) -> Weights:
+    import torchvision  # takes as long to import as torch
+
     try:
         weights = torchvision.models.get_model_weights(architecture)
         entry = weights.__members__.get(name)

@@ -1,13 +1,14 @@
-"""torchvision's ResNets."""
+"""torchvision's ResNets.
+
+torchvision takes as long to import as torch: it is, only where a network is built.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from fashion_transfer.errors import ArgumentError
 from fashion_transfer.features.adapters.base import BackboneAdapter
@@ -30,6 +31,8 @@ class TorchvisionAdapter(BackboneAdapter):
     @property
     def versions(self) -> dict[str, str]:
         """Version of torchvision."""
+        import torchvision
+
         return {"torchvision": torchvision.__version__}
 
     def has_network(self) -> bool:
@@ -54,6 +57,8 @@ class TorchvisionAdapter(BackboneAdapter):
         return network, loaded
 
     def _create(self) -> nn.Module:
+        import torchvision
+
         network: nn.Module = torchvision.models.get_model(self.model_name)
         return network
 
@@ -93,6 +98,11 @@ class TorchvisionStages(nn.Module):
     """
 
     def __init__(self, network: nn.Module, nodes: Sequence[str]) -> None:
+        from torchvision.models.feature_extraction import (
+            create_feature_extractor,
+            get_graph_node_names,
+        )
+
         super().__init__()
         self.nodes = tuple(nodes)
         names = list(dict.fromkeys(split_node(node)[0] for node in nodes))
@@ -129,6 +139,8 @@ def fold_batch_norm(network: nn.Module) -> None:
 
 
 def _resnets() -> list[str]:
+    import torchvision
+
     names: list[str] = torchvision.models.list_models(
         torchvision.models, include=("resnet*", "resnext*", "wide_resnet*")
     )
