@@ -40,10 +40,16 @@ class Engine:
 
     Attributes:
         device: where it runs; None before `to_device`.
+        runtime: what computes: "torch", or "openvino" (see `OpenVinoEngine`).
+        versions: of packages beside torch that the features depend on.
+        quantised: SHA-256 of an int8 network; None in any other precision.
 
     Raises:
         ArgumentError: an unknown precision, or another value of `compile`.
     """
+
+    runtime = "torch"
+    quantised: str | None = None
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class Engine:
         self.compile = False if _switched_off() else compile
         self.image_size = image_size
         self.device: torch.device | None = None
+        self.versions: dict[str, str] = {}
         self._compiled: Callable[[Tensor], dict[str, Tensor]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -84,6 +91,10 @@ class Engine:
             self.device = device
             log.info("backbone %s on %s in %s: %s", self.name, device, precision, reason)
         return precision
+
+    def runs_in(self) -> str:
+        """Returns the name of the precision that the stages are in."""
+        return str(next(self.stages.parameters()).dtype).removeprefix("torch.")
 
     def compiles(self, image_size: int) -> bool:
         """Whether images of this size, in pixels, go through torch.compile."""
@@ -163,7 +174,7 @@ class Engine:
     def node_widths(self, image_size: int) -> dict[str, int]:
         """Returns the width D of each node by name, for images of a size in pixels."""
         device = next(self.stages.parameters()).device
-        nodes = self._forward(torch.zeros(1, 3, image_size, image_size, device=device))
+        nodes = self.stages(torch.zeros(1, 3, image_size, image_size, device=device))
         return {name: node.shape[1] for name, node in nodes.items()}
 
     def _forward(self, images: Tensor) -> dict[str, Tensor]:
