@@ -212,16 +212,9 @@ class OpenVinoEngine(Engine):
         """The network in OpenVINO's format, for any number of images."""
         openvino = import_openvino()
         example, size = torch.zeros(1, *shape[1:]), openvino.PartialShape([-1, *shape[1:]])
-        root = logging.getLogger()
-        level = root.level
-        try:
-            with warnings.catch_warnings():  # it traces, which torch has outdated
-                warnings.simplefilter("ignore", FutureWarning)
-                return openvino.convert_model(
-                    _Values(self.stages), example_input=example, input=size
-                )
-        finally:
-            root.setLevel(level)  # which it raises, and leaves so if it fails
+        with warnings.catch_warnings():  # it traces, which torch has outdated
+            warnings.simplefilter("ignore", FutureWarning)
+            return openvino.convert_model(_Values(self.stages), example_input=example, input=size)
 
 
 class _Values(nn.Module):
@@ -252,7 +245,7 @@ def import_nncf() -> Any:
         FashionTransferError: it is not installed.
     """
     nncf = _imported("nncf")
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 
 

@@ -261,7 +261,7 @@ def _build(
     trained_on = described["backbone"]
     quantised = trained_on.get("quantised")
     # Not in every checkpoint of this format.
-    runtime = described.get("engine", "torch") if engine == FROM_CHECKPOINT else engine
+    runtime: Any = described.get("engine", "torch") if engine == FROM_CHECKPOINT else engine
     precision = head_precision(path, quantised, precision, runtime)
     chosen = trained_on["source"] if weights == FROM_CHECKPOINT else weights
     if chosen is not None and is_file_name(chosen) and not user_path(chosen).is_file():
