@@ -112,8 +112,8 @@ class OpenVinoEngine(Engine):
     def calibrate(self, images: Tensor, key: Mapping[str, Any], folder: Path) -> None:
         """Quantises the network, unless one of this key and these images is cached.
 
-        The ranges of activations are those of the images (post-training quantisation of NNCF,
-        its mixed preset off: weights per channel, activations per tensor).
+        NNCF's post-training quantisation by its defaults: scales per channel of the weights and per
+        tensor of the activations, whose ranges are those on the images.
 
         Args:
             images: float32, (N, 1 or 3, H, W), in [0, 1]: clean training images.
