@@ -28,9 +28,6 @@ BATCH = 32
 GFLOP_PER_IMAGE = 8.18
 """Of ResNet50 at 224 px: 4.09 G multiply-adds (torchvision's documentation)."""
 
-BATCHES = (1, 16)
-"""Images per call where engines are compared by it: a person waits for one, a training for many."""
-
 MATRIX = 2048
 
 
@@ -101,28 +98,29 @@ def openvino_rows(weights: str, data: str, repeats: int, size: int = 224) -> lis
     Returns:
         No row without OpenVINO, and none of int8 without NNCF.
     """
-    log_progress("OpenVINO: batches of 1 and 16, two streams, int8")
+    log_progress(f"OpenVINO at {size} px: one image, a whole pass, two streams, int8")
     images = torch.from_numpy(load_pair(find_files(data), train=True).images)[:, None]
-    grey = render(images[:BATCH], size)
     backbone = Backbone(weights=weights)
     precision = backbone.to_device("cpu")
+    whole = backbone.pass_size(size)  # 16 at 224 px
+    grey = render(images[:whole], size)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.mean, backbone.std))
     normalised = (grey.expand(-1, 3, -1, -1).contiguous() - mean) / std
     network = _plain_network(weights)
     counts, runs = dict[str, int](), dict[str, Callable[[], Any]]()
-    for count in BATCHES:
+    for count in (1, whole):
         name = f"openvino_{count}"
         if (run := _openvino(network, normalised[:count], precision)) is None:
             return []
         counts |= {name: count, f"ours_{count}": count}
-        # One image as a prediction asks for it; many as an extraction.
+        # One image as a prediction asks for it; a whole pass as an extraction.
         ours = backbone.engine.run if count == 1 else backbone.engine.extract
         runs |= {name: run, f"ours_{count}": partial(ours, grey[:count])}
     runs["openvino_streams"] = _openvino_streams(network, normalised, precision)
-    counts["openvino_streams"] = BATCH
+    counts["openvino_streams"] = whole
     with tempfile.TemporaryDirectory(prefix="fashion-transfer-bench-") as cache:
         if int8 := _int8(weights, render(images[:CALIBRATION_IMAGES], size), cache):
-            runs["int8"], counts["int8"] = partial(int8.extract, grey), BATCH
+            runs["int8"], counts["int8"] = partial(int8.extract, grey), whole
         seconds = in_turn(runs, repeats)
     rates = {name: counts[name] / value for name, value in seconds.items()}
     best = {
@@ -142,7 +140,7 @@ def openvino_rows(weights: str, data: str, repeats: int, size: int = 224) -> lis
     )
     if "int8" in rates:
         title = f"int8 of OpenVINO, {size} px; ratio: over the backbone in {precision}"
-        ratio = rates["int8"] / rates["ours_16"]
+        ratio = rates["int8"] / rates[f"ours_{whole}"]
         rows.append(bench_row(f"int8_{size}", title, rates["int8"], unit, ratio=ratio))
     return rows
 

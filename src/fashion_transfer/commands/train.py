@@ -30,6 +30,7 @@ from fashion_transfer.commands.resuming import check_continued, interruptible, t
 from fashion_transfer.commands.schema import check_config
 from fashion_transfer.commands.trainer import build_trainer
 from fashion_transfer.data import ClassificationDataModule
+from fashion_transfer.data.calibration import calibration_images
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features.precision import INT8
@@ -174,7 +175,7 @@ def _prepare_data(
             datamodule.prepare_data()
         if backbone.engine.precision == INT8:
             with ranks.first():  # the others then find the network in the cache
-                images = datamodule.calibration_images(CALIBRATION_IMAGES)
+                images = calibration_images(datamodule, CALIBRATION_IMAGES)
                 backbone.calibrate(images, cfg.paths.cache)
         datamodule.setup(None if cfg.test else "fit")
         if cfg.test and not datamodule.test_set:

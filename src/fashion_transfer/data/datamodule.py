@@ -195,23 +195,6 @@ class ClassificationDataModule(L.LightningDataModule):
         self._cache_features({dataset: 1})
         return dataset
 
-    def calibration_images(self, count: int) -> Tensor:
-        """The first clean training images, of each class alike: float32, (N, C, S, S), in [0, 1].
-
-        A larger subset of the first images begins with the same ones.
-
-        Args:
-            count: how many at most.
-        """
-        train = self.load_split("train")
-        assert train is not None, "a data set has training images"
-        numbers = np.zeros(len(train), np.int64)  # of an image among those of its class
-        for label in np.unique(train.labels):
-            of_class = train.labels == label
-            numbers[of_class] = np.arange(of_class.sum())
-        chosen = np.sort(np.argsort(numbers, kind="stable")[:count])
-        return self._new_dataset(train).inputs(0, train.rows[chosen], torch.device("cpu"))
-
     def _new_dataset(self, split: Split, views: int | None = 1) -> ImageDataset:
         if len(split) < ranks.world_size():
             raise FashionTransferError(
