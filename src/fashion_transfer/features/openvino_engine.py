@@ -256,8 +256,8 @@ def _imported(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise FashionTransferError(
-            f'the engine openvino needs {name}: pip install -e ".[openvino]", or use the engine '
-            "torch, in floats"
+            f'the engine openvino needs {name}: pip install -e ".[openvino]", '
+            "or use torch, in floats"
         ) from error
 
 
