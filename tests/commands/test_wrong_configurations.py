@@ -286,15 +286,15 @@ WRONG = {
     "misspelt engine": ("model.backbone.engin=torch", "did you mean model.backbone.engine?"),
     "int8 without its engine": (
         "model.backbone.precision=int8 model.backbone.engine=torch",
-        "model.backbone.precision=int8 needs model.backbone.engine=openvino, or auto, got torch",
+        "model.backbone.precision=int8 needs another model.backbone.engine: leave that at auto",
     ),
     "float16 by OpenVINO": (
         "model.backbone.precision=float16 model.backbone.engine=openvino",
-        "model.backbone.precision must be auto, float32, bfloat16 or int8 for model.backbone.engine",
+        "model.backbone.precision=float16 needs another model.backbone.engine: leave that at auto",
     ),
     "int8 compiled by torch": (
         "model.backbone.precision=int8 model.backbone.compile=true",
-        "model.backbone.compile=true is for model.backbone.engine=torch alone: leave it at auto",
+        "model.backbone.compile=true is of torch alone: leave it at auto",
     ),
     "unknown precision": ("+trainer.precision=low", "trainer.precision must be one of 32-true, bf"),
     "search for a batch size": (

@@ -7,6 +7,7 @@ from typing import Any
 from hydra.conf import HydraConf
 
 from fashion_transfer.commands.schema.check import shown
+from fashion_transfer.commands.schema.engines import check_engine
 from fashion_transfer.errors import FashionTransferError
 
 Config = Mapping[str, Any]
@@ -136,7 +137,7 @@ def check_training(config: Config) -> None:
         FashionTransferError: two do not go together.
     """
     _check_trainer(config)
-    _check_engine(config["model"]["backbone"])
+    check_engine(config["model"]["backbone"])
     _check_monitor(config["monitor"])
     _check_lbfgs(config["model"])
     _check_validation(config)
@@ -183,23 +184,6 @@ def _check_trainer(config: Config) -> None:
         raise FashionTransferError(
             "trainer.max_epochs=-1 has no end, and model.scheduler needs to know where training "
             "ends: give trainer.max_epochs=N, or model/scheduler=none"
-        )
-
-
-def _check_engine(backbone: Config) -> None:
-    engine, precision = backbone.get("engine"), backbone.get("precision")
-    if engine == "torch" and precision == "int8":
-        raise FashionTransferError(
-            "model.backbone.precision=int8 needs model.backbone.engine=openvino, or auto, got torch"
-        )
-    if engine == "openvino" and precision == "float16":
-        raise FashionTransferError(
-            "model.backbone.precision must be auto, float32, bfloat16 or int8 for "
-            "model.backbone.engine=openvino, got float16"
-        )
-    if backbone.get("compile") is True and (engine == "openvino" or precision == "int8"):
-        raise FashionTransferError(
-            "model.backbone.compile=true is for model.backbone.engine=torch alone: leave it at auto"
         )
 
 
