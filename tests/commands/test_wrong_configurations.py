@@ -275,6 +275,27 @@ WRONG = {
         "+trainer.precision=16-true",
         "use trainer.precision=bf16-mixed",
     ),
+    "unknown precision of the backbone": (
+        "model.backbone.precision=int4",
+        "model.backbone.precision must be one of auto, float32, bfloat16, float16, int8, got",
+    ),
+    "unknown engine": (
+        "model.backbone.engine=onnx",
+        "model.backbone.engine must be one of auto, torch, openvino, got 'onnx'",
+    ),
+    "misspelt engine": ("model.backbone.engin=torch", "did you mean model.backbone.engine?"),
+    "int8 without its engine": (
+        "model.backbone.precision=int8 model.backbone.engine=torch",
+        "model.backbone.precision=int8 needs another model.backbone.engine: leave that at auto",
+    ),
+    "float16 by OpenVINO": (
+        "model.backbone.precision=float16 model.backbone.engine=openvino",
+        "model.backbone.precision=float16 needs another model.backbone.engine: leave that at auto",
+    ),
+    "int8 compiled by torch": (
+        "model.backbone.precision=int8 model.backbone.compile=true",
+        "model.backbone.compile=true is of torch alone: leave it at auto",
+    ),
     "unknown precision": ("+trainer.precision=low", "trainer.precision must be one of 32-true, bf"),
     "search for a batch size": (
         "+callbacks.size._target_=lightning.pytorch.callbacks.BatchSizeFinder",

@@ -73,5 +73,5 @@ def test_unknown_precision_is_rejected_with_the_choices(name):
         with pytest.raises(ArgumentError) as caught:
             check(name)
         assert str(caught.value) == (
-            f"precision must be one of auto, float32, bfloat16, float16, got {name!r}"
+            f"precision must be one of auto, float32, bfloat16, float16, int8, got {name!r}"
         )

@@ -10,7 +10,7 @@ import tempfile
 from os.path import expanduser
 from pathlib import Path
 
-from fashion_transfer.benchmarks.engines import backbone_rows
+from fashion_transfer.benchmarks.engines import backbone_rows, openvino_rows
 from fashion_transfer.benchmarks.evaluate_job import evaluate_rows
 from fashion_transfer.benchmarks.export_job import export_rows, train_checkpoints
 from fashion_transfer.benchmarks.jobs import JobTimer
@@ -28,6 +28,8 @@ from fashion_transfer.paths import user_path
 GROUPS = (
     "backbone",
     "start",
+    "openvino",
+    "int8",
     "job",
     "sweep",
     "long-sweep",
@@ -108,6 +110,9 @@ def main(arguments: list[str] | None = None) -> None:
                 rows += backbone_rows(chosen.weights, chosen.data, chosen.repeats)
             if "start" in groups:
                 rows += start_rows(chosen.weights, Path(scratch), chosen.repeats)
+            if "openvino" in groups:
+                for size in (224, 64):
+                    rows += openvino_rows(chosen.weights, chosen.data, chosen.repeats, size)
             timer = JobTimer(Path(scratch), overrides)
             if "job" in groups:
                 rows += timer.default_rows(plain_rate=rows[0]["value"])
@@ -123,6 +128,8 @@ def main(arguments: list[str] | None = None) -> None:
                     rows += warm_rows(
                         base, head, Path(scratch), overrides, chosen.repeats, chosen.store
                     )
+            if "int8" in groups:
+                rows += timer.int8_rows()
             if groups & {"fast", "fidelity"}:
                 rows += timer.fast_rows()
             if "fidelity" in groups:

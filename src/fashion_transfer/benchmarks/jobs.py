@@ -15,6 +15,7 @@ from typing import Any
 from fashion_transfer.benchmarks.machine import METRICS, QUIET, log_progress
 from fashion_transfer.benchmarks.rows import Row, bench_row
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features.openvino_engine import import_nncf, import_openvino
 
 PASSES_OF_PLAIN_LOOP = 70_000
 """10 epochs of 5,000 training and 1,000 validation images, and 10,000 test images."""
@@ -101,6 +102,27 @@ class JobTimer:
             bench_row("fidelity_fast", title.format("fast path"), means[0], "%"),
             bench_row("fidelity_eager", title.format("eager float32"), means[1], "%"),
         ]
+
+    def int8_rows(self) -> list[Row]:
+        """Test accuracy at 64 px of heads on int8 features, and on those of the default precision.
+
+        None without OpenVINO and NNCF.
+        """
+        try:
+            import_openvino(), import_nncf()
+        except FashionTransferError:
+            log_progress('no row of int8: `pip install -e ".[bench]"` adds it')
+            return []
+        rows, means = [], {}
+        for precision in ("int8", "auto"):
+            chosen = f"model.backbone.precision={precision}"
+            _, _, runs = self.train("fast", "-m", "experiment=fast", "seed=0,1,2", chosen)
+            mean = 100 * statistics.mean(metrics["test/accuracy"] for metrics in runs)
+            means[precision] = mean
+            title = f"test accuracy at 64 px, precision {precision}, mean of 3 seeds"
+            rows.append(bench_row(f"accuracy_{precision}", title, mean, "%"))
+        lost = means["auto"] - means["int8"]
+        return [*rows, bench_row("int8_lost", "test accuracy lost by int8, 64 px", lost, "points")]
 
     def growth_rows(self) -> list[Row]:
         """Cold and warm at 64 px for more and more images per class.

@@ -32,6 +32,8 @@ HINTS = {
     "give them as backbone weights": "model.backbone.weights=PATH",
     "same backbone settings and weights": "model.backbone.weights=PATH",
     "use the precision float32": "model.backbone.precision=float32",
+    "openvino runs on a CPU alone": "trainer.accelerator=cpu in train.py, else device=cpu",
+    "or use torch, in floats": "model.backbone.engine=torch",
     "use fewer images or views, or a smaller image size": "data.image_size=64",
     "image_size must be": "data.image_size=N",
     "without a scheduler": "model/scheduler=none",

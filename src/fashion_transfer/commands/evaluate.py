@@ -152,7 +152,7 @@ def _load_reference(cfg: DictConfig, classifier: Classifier) -> Classifier:
     """Loads the classifier that the reference rule is measured with."""
     options = cfg.model.backbone
     with config_keys(cfg, "model.backbone"):
-        reference = load_classifier(cfg.reference, **options)
+        reference = load_classifier(cfg.reference, cache=cfg.paths.cache, **options)
     if _comparable(reference) != _comparable(classifier):
         raise FashionTransferError(
             f"reference={cfg.reference} was trained on another backbone, image size or data set: "

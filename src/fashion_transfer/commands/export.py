@@ -39,7 +39,9 @@ def export(cfg: DictConfig) -> None:
         raise FashionTransferError(f"output={output} is in no folder that exists: make it first")
     if output.is_dir():
         raise FashionTransferError(f"output={output} is a folder: name a file in it")
-    classifier = load(cfg, path, BACKBONE_ENTRIES, precision="float32", compile=False)
+    classifier = load(
+        cfg, path, BACKBONE_ENTRIES, precision="float32", compile=False, engine="torch"
+    )
     move(classifier, choose_device("cpu"))
     log.info("exporting %s", describe(path, classifier))
     difference = write_onnx(classifier, output)

@@ -16,7 +16,7 @@ from fashion_transfer.models import Classifier, load_classifier
 from fashion_transfer.paths import user_path
 from fashion_transfer.runs.newest import newest_checkpoint
 
-BACKBONE_ENTRIES = ("weights", "precision", "compile")
+BACKBONE_ENTRIES = ("weights", "precision", "compile", "engine")
 
 MAX_CLASS_NAMES = 20
 """That one line names."""
@@ -55,7 +55,7 @@ def load(
             not possible.
     """
     options: dict[str, Any] = {name: cfg.model.backbone[name] for name in entries}
-    options |= backbone
+    options |= {"cache": cfg.paths.cache} | backbone
     with config_keys(cfg, "policy", "policy.threshold_target", "model.backbone"):
         return load_classifier(path, **options, **read_policy(cfg))
 

@@ -24,10 +24,13 @@ def provenance(classifier: Classifier, precision: str) -> dict[str, Any]:
         "weights/sha256": backbone.fingerprint,
         "backbone/name": backbone.name,
         "backbone/precision": precision,
+        "backbone/engine": backbone.engine.runtime,
         "backbone/compiled": backbone.compiles(classifier.image_size),
+        **({"backbone/quantised": quantised} if (quantised := backbone.engine.quantised) else {}),
         "versions/python": platform.python_version(),
         "versions/torch": torch.__version__,
         "versions/torchvision": torchvision.__version__,
         "versions/lightning": L.__version__,
         "versions/hydra": hydra.__version__,
+        **{f"versions/{name}": version for name, version in backbone.engine.versions.items()},
     }

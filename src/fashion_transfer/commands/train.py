@@ -30,8 +30,11 @@ from fashion_transfer.commands.resuming import check_continued, interruptible, t
 from fashion_transfer.commands.schema import check_config
 from fashion_transfer.commands.trainer import build_trainer
 from fashion_transfer.data import ClassificationDataModule
+from fashion_transfer.data.calibration import calibration_images
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.features import Extractor, FeatureStore
+from fashion_transfer.features.precision import INT8
+from fashion_transfer.features.quantisation import CALIBRATION_IMAGES
 from fashion_transfer.files import remove_temporary
 from fashion_transfer.models import ClassificationTask, read_checkpoint
 from fashion_transfer.models.left_out import left_out
@@ -170,6 +173,10 @@ def _prepare_data(
     with config_keys(cfg, "data"):
         with ranks.first():
             datamodule.prepare_data()
+        if backbone.engine.precision == INT8:
+            with ranks.first():  # the others then find the network in the cache
+                images = calibration_images(datamodule, CALIBRATION_IMAGES)
+                backbone.calibrate(images, cfg.paths.cache)
         datamodule.setup(None if cfg.test else "fit")
         if cfg.test and not datamodule.test_set:
             log.warning(

@@ -2,15 +2,20 @@
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from fashion_transfer.errors import ArgumentError
 from fashion_transfer.features.adapters import get_adapter
 from fashion_transfer.features.engine import Engine
 from fashion_transfer.features.nodes import check_pool, nodes_before_last
+from fashion_transfer.features.openvino_engine import OpenVinoEngine
 from fashion_transfer.features.package import PackageCache
+from fashion_transfer.features.precision import INT8
+from fashion_transfer.features.quantisation import quantised_dir
 from fashion_transfer.features.stem import insert_stem
 from fashion_transfer.features.store import FeatureStore
 from fashion_transfer.features.trainable_stage import TrainableStage
@@ -39,6 +44,8 @@ class Backbone(nn.Module):
             ResNets only.
         precision: see `Engine`.
         compile: see `Engine`.
+        engine: "torch"; "openvino" (extra `[openvino]`, on a CPU); or "auto": OpenVINO for the
+            precision int8, else torch. In int8, `calibrate` or `load_quantised` comes first.
 
     Attributes:
         feature_dim: D of the features.
@@ -50,7 +57,7 @@ class Backbone(nn.Module):
         weights_name: name of the weights, or of their file.
         fingerprint: SHA-256 of the weights' file (of the tensors, if there is none).
         imagenet: ImageNet's classifier on the last stage; None if the weights have none.
-        versions: of the library that defines the network, by package.
+        versions: of the libraries that define the network and, beside torch, compute it.
 
     Raises:
         ArgumentError: an unknown name or node, another impossible value, weights that do not fit.
@@ -67,13 +74,14 @@ class Backbone(nn.Module):
         unfreeze_last: bool = False,
         precision: str = "auto",
         compile: Literal["auto"] | bool = "auto",
+        engine: Literal["auto", "torch", "openvino"] = "auto",
     ) -> None:
         super().__init__()
+        new_engine = _engine_class(engine, precision)
         self.name = name
         is_file = weights is not None and is_file_name(weights)
         self.source = str(user_path(str(weights)).resolve()) if is_file else weights
         adapter = get_adapter(name)
-        self.versions = adapter.versions
         network, loaded = adapter.build(weights)
         self.weights_name, self.fingerprint = loaded.name, loaded.sha256
         self.mean = tuple(loaded.mean if mean is None else mean)
@@ -96,7 +104,8 @@ class Backbone(nn.Module):
         # A stage that is trained gives other features than those that it was trained on.
         self.imagenet = None if unfreeze_last else adapter.imagenet_classifier(loaded)
         super().train(False)
-        self.engine = Engine(self.stages, name, precision, compile, self.image_size)
+        self.engine = new_engine(self.stages, name, precision, compile, self.image_size)
+        self.versions = adapter.versions | self.engine.versions
         self.node_widths = self.engine.node_widths(self.image_size or 32)
         self.feature_dim = sum(self.node_widths[node] for node in self.cached_nodes)
         if stage := self.trainable_stage():
@@ -135,7 +144,35 @@ class Backbone(nn.Module):
             "unfreeze_last": bool(self._last_stage),
             "mean": list(self.mean),
             "std": list(self.std),
+            **({"quantised": self.engine.quantised} if self.engine.quantised else {}),
         }
+
+    def calibrate(self, images: Tensor, cache: str | Path | None = None) -> None:
+        """Quantises an int8 backbone, unless it is cached; does nothing in another precision.
+
+        Args:
+            images: float32, (N, 1 or 3, H, W), in [0, 1]: clean training images.
+            cache: beside whose features the network is cached; None: the user's.
+
+        Raises:
+            FashionTransferError: NNCF is not installed, or the cache cannot be written.
+        """
+        if self.engine.precision != INT8:
+            return
+        assert isinstance(self.engine, OpenVinoEngine)
+        excluded = ("pool", "unfreeze_last", "weights", "quantised")
+        key = {name: value for name, value in self.identity.items() if name not in excluded}
+        key |= {"nodes": list(self.node_widths), "versions": self.versions}
+        self.engine.calibrate(images, key, quantised_dir(cache))
+
+    def load_quantised(self, sha256: str, cache: str | Path | None = None) -> None:
+        """Has an int8 backbone use a network that was calibrated, by the SHA-256 of its file.
+
+        Raises:
+            FashionTransferError: it is not there, or is damaged.
+        """
+        assert isinstance(self.engine, OpenVinoEngine)
+        self.engine.load_quantised(sha256, quantised_dir(cache))
 
     def to_device(self, device: torch.device | str) -> str:
         """Moves to a device and to the precision for it, whose name it returns."""
@@ -184,3 +221,10 @@ class Backbone(nn.Module):
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """Computes all nodes in `node_widths`, in padded passes (see `Engine.extract`)."""
         return self.engine.extract(images)
+
+
+def _engine_class(engine: str, precision: str) -> type[Engine]:
+    if engine not in ("auto", "torch", "openvino"):
+        raise ArgumentError("engine", f"must be one of auto, torch, openvino, got {engine!r}")
+    needed = engine == "openvino" or (engine == "auto" and precision == INT8)
+    return OpenVinoEngine if needed else Engine

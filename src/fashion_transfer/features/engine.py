@@ -51,10 +51,16 @@ class Engine:
         packages: where compiled networks are cached; None: torch.compile, anew in each process.
         single: whether `run` takes images one by one, if there is a package for that, or if
             `compile` is True, which builds it.
+        runtime: what computes: "torch", or "openvino" (see `OpenVinoEngine`).
+        versions: of packages beside torch that the features depend on.
+        quantised: SHA-256 of an int8 network; None in any other precision.
 
     Raises:
         ArgumentError: an unknown precision, or another value of `compile`.
     """
+
+    runtime = "torch"
+    quantised: str | None = None
 
     def __init__(
         self,
@@ -77,6 +83,7 @@ class Engine:
         self.packages: PackageCache | None = None
         self.single = False
         self.auto: bool | None = None
+        self.versions: dict[str, str] = {}
         self._compiled: Forward | None = None
         self._opened: dict[torch.Size, Package | None] = {}
 
@@ -101,6 +108,10 @@ class Engine:
             log.info("backbone %s on %s in %s: %s", self.name, device, precision, reason)
         return precision
 
+    def runs_in(self) -> str:
+        """Returns the name of the precision that the stages are in."""
+        return str(next(self.stages.parameters()).dtype).removeprefix("torch.")
+
     def compiles(self, image_size: int) -> bool:
         """Whether images of this size, in pixels, go through compiled code."""
         if self.compile == "auto":
@@ -114,7 +125,7 @@ class Engine:
         if count < MIN_COMPILED_IMAGES or _has_compiler():
             return count >= MIN_COMPILED_IMAGES
         shape = self.pass_size(image_size), channels, image_size, image_size
-        return self.packages is not None and self.packages.has(_precision(self.stages), shape)
+        return self.packages is not None and self.packages.has(self.runs_in(), shape)
 
     def try_compiling(self, image_size: int, channels: int = 1) -> bool:
         """Compiles for images of a size; where that fails, logs why and runs without.
@@ -126,7 +137,7 @@ class Engine:
             FashionTransferError: the network does not take images of this size.
         """
         images = torch.zeros(1, channels, image_size, image_size, device=self.device)
-        self._check_image_size(images)
+        check_image_size(images, self.image_size, self.name)
         try:
             self.run(images)
         except Exception as error:  # a compiler fails in as many ways as there are compilers
@@ -157,7 +168,7 @@ class Engine:
                 return self._in_passes(images, 1, self._forward_compiled)
         elif self.compiles(images.shape[-1]):
             return self.extract(images)
-        self._check_image_size(images)
+        check_image_size(images, self.image_size, self.name)
         return self._forward(images)
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
@@ -180,13 +191,13 @@ class Engine:
     def node_widths(self, image_size: int) -> dict[str, int]:
         """Returns the width D of each node by name, for images of a size in pixels."""
         device = next(self.stages.parameters()).device
-        nodes = self._forward(torch.zeros(1, 3, image_size, image_size, device=device))
+        nodes = self.stages(torch.zeros(1, 3, image_size, image_size, device=device))
         return {name: node.shape[1] for name, node in nodes.items()}
 
     @torch.no_grad()
     def _in_passes(self, images: Tensor, size: int, forward: Forward) -> dict[str, Tensor]:
         """Computes all nodes of any number of images, in padded passes of exactly that many."""
-        self._check_image_size(images)
+        check_image_size(images, self.image_size, self.name)
         passes: list[dict[str, Tensor]] = []
         for start in range(0, max(1, len(images)), size):
             part = images[start : start + size]
@@ -206,11 +217,9 @@ class Engine:
             return None
         if images.shape not in self._opened:
             try:
-                package = self.packages.open(_precision(self.stages), images.shape)
+                package = self.packages.open(self.runs_in(), images.shape)
                 if package is None and build:
-                    package = self.packages.build(
-                        self.stages, _precision(self.stages), images.shape
-                    )
+                    package = self.packages.build(self.stages, self.runs_in(), images.shape)
             except Exception as error:  # as in `try_compiling`
                 log.warning("the backbone runs without a package (%s)", _line(error))
                 self.packages = package = None  # nor another one
@@ -220,24 +229,21 @@ class Engine:
     def _forward_compiled(self, images: Tensor) -> dict[str, Tensor]:
         if package := self._package(images, build=True):
             return package(images)
-        return self._torch_compiled(images)
-
-    def _torch_compiled(self, images: Tensor) -> dict[str, Tensor]:
         if self._compiled is None:
             log.info("compiling the backbone (about 15 s, less once its kernels are cached)")
             self._compiled = _torch_compile(self.stages)
         return self._compiled(images)
 
-    def _check_image_size(self, images: Tensor) -> None:
-        size = images.shape[-1]
-        if self.image_size is not None and size != self.image_size:
-            raise FashionTransferError(
-                f"image_size must be {self.image_size} for {self.name}, got {size}"
-            )
 
+def check_image_size(images: Tensor, expected: int | None, name: str) -> None:
+    """Checks the size of images for a network that may take one only, in pixels.
 
-def _precision(stages: nn.Module) -> str:
-    return str(next(stages.parameters()).dtype).removeprefix("torch.")
+    Raises:
+        FashionTransferError: it takes another one.
+    """
+    size = images.shape[-1]
+    if expected is not None and size != expected:
+        raise FashionTransferError(f"image_size must be {expected} for {name}, got {size}")
 
 
 def _torch_compile(stages: nn.Module) -> Forward:

@@ -10,6 +10,9 @@ PRECISIONS = {
     "float16": torch.float16,
 }
 
+INT8 = "int8"
+"""The precision that OpenVINO alone computes in (see `openvino_engine`)."""
+
 
 def check_precision(precision: str) -> str:
     """Returns the name of a precision if it is "auto" or one of `PRECISIONS`.
@@ -17,10 +20,11 @@ def check_precision(precision: str) -> str:
     Raises:
         ArgumentError: it is not.
     """
+    if precision == INT8:
+        raise ArgumentError("precision", "int8 needs the engine openvino, or auto")
     if precision != "auto" and precision not in PRECISIONS:
-        raise ArgumentError(
-            "precision", f"must be one of auto, {', '.join(PRECISIONS)}, got {precision!r}"
-        )
+        names = ", ".join((*PRECISIONS, INT8))
+        raise ArgumentError("precision", f"must be one of auto, {names}, got {precision!r}")
     return precision
 
 

@@ -19,6 +19,7 @@ import torch
 from fashion_transfer.confidence import MIN_IMAGES, check_fraction
 from fashion_transfer.errors import ArgumentError, FashionTransferError
 from fashion_transfer.features import Backbone
+from fashion_transfer.features.quantisation import head_precision
 from fashion_transfer.features.weights import is_file_name, read_tensors
 from fashion_transfer.models.classifier import Classifier
 from fashion_transfer.paths import user_path
@@ -43,6 +44,11 @@ CLASSIFIER = (
     "second_opinion",
 )
 """Arguments of `Classifier`, by which a checkpoint describes one."""
+
+ARGUMENTS = ("weights", "precision", "compile", "engine")
+"""Of `load_classifier`, which go to the backbone."""
+
+EngineName = Literal["auto", "torch", "openvino", "from_checkpoint"]
 
 VALIDATION = ("confidence", "correct")
 """Entries of `Calibrator.validation`."""
@@ -73,7 +79,8 @@ def describe(
         "second_opinion": classifier.opinion is not None,
         "validation": classifier.calibrator.validation,
         "validation_images": classifier.calibrator.num_images,
-        "precision": str(next(backbone.parameters()).dtype).removeprefix("torch."),
+        "precision": backbone.engine.runs_in(),
+        "engine": backbone.engine.runtime,
         "compiled": backbone.compiles(classifier.image_size),
     }
     checkpoint["metrics"] = {
@@ -94,9 +101,10 @@ def restore(checkpoint: dict[str, Any], classifier: Classifier) -> None:
     check_format(checkpoint, "the checkpoint")
     described, identity = checkpoint["classifier"], classifier.backbone.identity
     theirs = described["backbone"]
-    different = [key for key in identity if theirs.get(key) != identity[key]]
+    keys = dict.fromkeys((*identity, "quantised"))  # which only int8 has
+    different = [key for key in keys if theirs.get(key) != identity.get(key)]
     if set(different) - {"weights"}:  # the same file under another name is the same
-        pairs = "; ".join(f"{key} {theirs.get(key)}, here {identity[key]}" for key in different)
+        pairs = "; ".join(f"{key} {theirs.get(key)}, here {identity.get(key)}" for key in different)
         raise FashionTransferError(
             f"the checkpoint was trained on another backbone ({pairs}): load it with the same "
             "backbone settings and weights"
@@ -159,6 +167,8 @@ def load_classifier(
     threshold_target: Mapping[str, Any] | None = None,
     precision: str = "auto",
     compile: Literal["auto"] | bool = False,
+    engine: EngineName = "from_checkpoint",
+    cache: str | Path | None = None,
 ) -> Classifier:
     """Builds the trained classifier that a checkpoint describes, in eval mode.
 
@@ -172,8 +182,11 @@ def load_classifier(
         threshold: confidence under which predictions carry a warning; by default the one it was
             trained with; "auto": what `fit_threshold` gives for its validation images.
         threshold_target: options of `fit_threshold`.
-        precision: of the `Backbone`.
+        precision: of the `Backbone`. A head that was trained on int8 features, or on others, takes
+            no other ones: "auto" is int8 for it.
         compile: of the `Backbone`; it pays from some hundred images on.
+        engine: of the `Backbone`; by default the one it was trained with.
+        cache: where a network in int8 is, see `Backbone.load_quantised`.
 
     Raises:
         ArgumentError: a value is not possible.
@@ -182,7 +195,7 @@ def load_classifier(
     checkpoint = read_checkpoint(path)
     described = checkpoint["classifier"]
     try:
-        classifier = _build(path, described, weights, precision, compile)
+        classifier = _build(path, described, weights, precision, compile, engine, cache)
         restore(checkpoint, classifier)
         state = checkpoint["state_dict"].items()
         classifier.load_state_dict(
@@ -193,7 +206,7 @@ def load_classifier(
             name: torch.as_tensor(validation[name]) for name in VALIDATION if validation
         }
     except ArgumentError as error:
-        if error.name in ("weights", "precision", "compile"):  # arguments of this function
+        if error.name in ARGUMENTS:
             raise
         raise FashionTransferError(f"{path} cannot be loaded: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -242,8 +255,14 @@ def _build(
     weights: str | None,
     precision: str,
     compile: Literal["auto"] | bool,
+    engine: EngineName,
+    cache: str | Path | None,
 ) -> Classifier:
     trained_on = described["backbone"]
+    quantised = trained_on.get("quantised")
+    # Not in every checkpoint of this format.
+    runtime: Any = described.get("engine", "torch") if engine == FROM_CHECKPOINT else engine
+    precision = head_precision(path, quantised, precision, runtime)
     chosen = trained_on["source"] if weights == FROM_CHECKPOINT else weights
     if chosen is not None and is_file_name(chosen) and not user_path(chosen).is_file():
         raise FashionTransferError(
@@ -259,7 +278,10 @@ def _build(
         unfreeze_last=trained_on["unfreeze_last"],
         precision=precision,
         compile=compile,
+        engine=runtime,
     )
+    if quantised:
+        backbone.load_quantised(quantised, cache)
     # Not in every checkpoint of this format.
     arguments = {"second_opinion": False, **described}
     return Classifier(backbone, **{name: arguments[name] for name in CLASSIFIER})

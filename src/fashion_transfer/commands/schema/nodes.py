@@ -117,8 +117,9 @@ class Backbone(Target):
     mean: Annotated[Channels, "three numbers"] | None
     std: Spreads | None
     unfreeze_last: bool
-    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    precision: Literal["auto", "float32", "bfloat16", "float16", "int8"]
     compile: bool | Auto
+    engine: Literal["auto", "torch", "openvino"]
 
 
 class Head(Node):
@@ -180,8 +181,9 @@ class ExportedBackbone(Node):
 class LoadedBackbone(ExportedBackbone):
     """`model.backbone` of the other commands that load a checkpoint."""
 
-    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    precision: Literal["auto", "float32", "bfloat16", "float16", "int8"]
     compile: bool | Auto
+    engine: Literal["auto", "torch", "openvino", "from_checkpoint"]
 
 
 class ExportedModel(Node):

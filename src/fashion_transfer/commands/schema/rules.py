@@ -7,6 +7,7 @@ from typing import Any
 from hydra.conf import HydraConf
 
 from fashion_transfer.commands.schema.check import shown
+from fashion_transfer.commands.schema.engines import check_engine
 from fashion_transfer.errors import FashionTransferError
 
 Config = Mapping[str, Any]
@@ -136,6 +137,7 @@ def check_training(config: Config) -> None:
         FashionTransferError: two do not go together.
     """
     _check_trainer(config)
+    check_engine(config["model"]["backbone"])
     _check_monitor(config["monitor"])
     _check_lbfgs(config["model"])
     _check_validation(config)
