@@ -56,8 +56,14 @@ class Phase:
 
 RUN = Phase()
 COMPUTING = Phase(
-    # As many images as take some seconds, and views that are stored.
-    ("store=true", "data.images_per_class=30", "data.views=2", "trainer.max_epochs=2"),
+    # As many images as take some seconds (10,000 test images take long), and views that are stored.
+    (
+        "store=true",
+        "data.images_per_class=40",
+        "test=false",
+        "data.views=2",
+        "trainer.max_epochs=2",
+    ),
     has_begun=lambda process, _: process.has_printed("computing the features"),
     seconds=lambda whole: float(read_metrics(whole)["seconds/features"]),
 )
