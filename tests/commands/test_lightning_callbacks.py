@@ -1,6 +1,7 @@
 """What users of Lightning add to `callbacks` and `trainer`: it works, and what it says is heard."""
 
 import pytest
+import torch
 from outcomes import only_run, read_metrics
 
 TARGET = "_target_=lightning.pytorch.callbacks"
@@ -58,6 +59,9 @@ def test_callback_takes_a_node_of_values(run, tiny, plain, tmp_path):
     name = f"+callbacks.sum.{TARGET}.GradientAccumulationScheduler"
     arguments = tiny(tmp_path, *plain, "test=false", name, "+callbacks.sum.scheduling={1:2}")
     run("train.py", *arguments).succeeded()
+    [last] = tmp_path.rglob("last.ckpt")
+    # Of 7 batches, each is a step in the first epoch, and two are one in the second.
+    assert torch.load(last, weights_only=True)["global_step"] == 7 + 4
 
 
 def test_mixed_precision_trains(train, tmp_path):

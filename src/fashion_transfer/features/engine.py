@@ -60,6 +60,7 @@ class Engine:
     """
 
     runtime = "torch"
+    pass_pixels = PASS_PIXELS
     quantised: str | None = None
 
     def __init__(
@@ -155,7 +156,7 @@ class Engine:
         maximum = MAX_PASS_SIZE.get(device, 64)
         if device != "cpu":
             return maximum
-        fitting = max(1, PASS_PIXELS // image_size**2)
+        fitting = max(1, self.pass_pixels // image_size**2)
         return min(maximum, 1 << (fitting.bit_length() - 1))
 
     def run(self, images: Tensor) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fashion_transfer.errors import ArgumentError, FashionTransferError
-from fashion_transfer.features.engine import MAX_PASS_SIZE, Engine, check_image_size
+from fashion_transfer.features.engine import Engine, check_image_size
 from fashion_transfer.features.precision import INT8, choose_precision
 from fashion_transfer.features.quantisation import Network, calibrated, read_quantised
 
@@ -51,6 +51,7 @@ class OpenVinoEngine(Engine):
     """
 
     runtime = "openvino"
+    pass_pixels = PASS_PIXELS
 
     def __init__(
         self,
@@ -70,12 +71,11 @@ class OpenVinoEngine(Engine):
                 "must be auto, float32, bfloat16 or int8 for the engine openvino, got 'float16'",
             )
         openvino = import_openvino()
-        super().__init__(stages, name, "auto" if precision == INT8 else precision, compile)
-        self.image_size = image_size
+        in_floats = "auto" if precision == INT8 else precision
+        super().__init__(stages, name, in_floats, compile, image_size)
         self.compile = False
         self.precision = precision
         self.versions = {"openvino": openvino.__version__.partition("-")[0]}
-        self.quantised: str | None = None
         self._folder = Path()  # of the quantised network
         self._compiled_networks: dict[tuple[int, ...], Any] = {}
 
@@ -152,11 +152,6 @@ class OpenVinoEngine(Engine):
         read_quantised(sha256, folder)
         self.quantised, self._folder = sha256, folder
         self._compiled_networks.clear()
-
-    def pass_size(self, image_size: int) -> int:
-        """Returns how many images go through at once (see `PASS_PIXELS`)."""
-        fitting = max(1, PASS_PIXELS // image_size**2)
-        return min(MAX_PASS_SIZE["cpu"], 1 << (fitting.bit_length() - 1))
 
     def run(self, images: Tensor) -> dict[str, Tensor]:
         """Computes all nodes of a batch, as `extract` does."""
