@@ -1,11 +1,13 @@
 """`evaluate.py` of two revisions in turn."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fashion_transfer.benchmarks import evaluate_job
-from fashion_transfer.benchmarks.evaluate_job import evaluate_rows
+from fashion_transfer.benchmarks.evaluate_job import evaluate_rows, uncached_rows
 from fashion_transfer.benchmarks.revisions import Revision
 
 
@@ -54,3 +56,48 @@ def test_evaluations_alternate_and_the_first_of_each_does_not_count(
     evaluation = next(c for c in commands if c[1].endswith("evaluate.py"))
     assert "paths.data=d" in evaluation
     assert not any(argument.startswith("model.backbone") for argument in evaluation)
+
+
+def test_seconds_inside_the_backbone_do_not_count_where_nothing_is_cached(
+    revisions, tmp_path, monkeypatch
+):
+    cached = []
+
+    def execute(command, output, cwd, environment):
+        store = Path(environment["FASHION_TRANSFER_CACHE"])
+        if command[1].endswith("train.py"):
+            store.mkdir()
+            (store / "test images").touch()
+            return 1.0
+        _, _, _, seconds, script, *_ = command
+        cached.append(sorted(file.name for file in store.iterdir()))
+        (store / "composites").touch()
+        assert script == str(cwd / "evaluate.py")
+        Path(seconds).write_text("30.0")
+        return {"old": 50.0, "new": 40.0}[cwd.name]
+
+    monkeypatch.setattr(evaluate_job, "execute", execute)
+    base, head = revisions
+    rows = {
+        row["name"]: row
+        for row in uncached_rows(base, head, tmp_path / "scratch", ["paths.data=d"], repeats=2)
+    }
+    assert rows["evaluate_uncached_base"]["value"] == 20.0
+    assert rows["evaluate_uncached"]["value"] == 10.0
+    assert rows["evaluate_uncached"]["ratio"] == pytest.approx(0.5)
+    assert cached == [["test images"]] * 4
+
+
+def test_the_timer_measures_what_is_inside_the_backbone_alone(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, time, torch\n"
+        "from fashion_transfer.features import Backbone\n"
+        "Backbone('resnet18', None).extract(torch.zeros(1, 1, 32, 32))\n"
+        "time.sleep(5)\n"
+        "assert sys.argv[1:] == ['given'], sys.argv\n"
+    )
+    seconds = tmp_path / "seconds.txt"
+    command = [sys.executable, "-c", evaluate_job.BACKBONE_TIMER, str(seconds), str(script)]
+    subprocess.run([*command, "given"], check=True)
+    assert 0 < float(seconds.read_text()) < 5

@@ -131,6 +131,9 @@ def test_continued_run_has_every_step_of_a_curve_once(tmp_path, monkeypatch):
         for step in range(first, last):
             board.log_metrics({"val/loss": float(first)}, step)
         board.finalize("failed")
+        # Files are read in the order of their names, which begin with the second they were made in.
+        [written] = (tmp_path / "tensorboard").glob("*.tfevents.*.*")
+        written.rename(written.with_name(f"events.out.tfevents.{first:010}"))
     curve = events(tmp_path / "tensorboard").Scalars("val/loss")
     assert [(point.step, point.value) for point in curve] == [
         *((step, 0.0) for step in range(6)),

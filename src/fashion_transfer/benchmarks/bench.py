@@ -11,7 +11,7 @@ from os.path import expanduser
 from pathlib import Path
 
 from fashion_transfer.benchmarks.engines import backbone_rows, openvino_rows
-from fashion_transfer.benchmarks.evaluate_job import evaluate_rows
+from fashion_transfer.benchmarks.evaluate_job import evaluate_rows, uncached_rows
 from fashion_transfer.benchmarks.export_job import export_rows, train_checkpoints
 from fashion_transfer.benchmarks.jobs import JobTimer
 from fashion_transfer.benchmarks.page_job import page_rows
@@ -40,6 +40,7 @@ GROUPS = (
     "photos",
     "predict",
     "evaluate",
+    "evaluate-uncached",
     "export",
     "page",
 )
@@ -62,8 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--base",
         metavar="REVISION",
         help="another revision (or folder of one): `evaluate.py` of both is timed in turn; the "
-        "first answer of `predict.py`, warm jobs and the long sweep are compared with it, else "
-        f"with {FIRST}",
+        "first answer of `predict.py`, warm jobs, the long sweep and evaluate-uncached are "
+        f"compared with it, else with {FIRST}",
     )
     parser.add_argument(
         "--store",
@@ -91,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     groups = set(chosen.only or GROUPS)
     if not chosen.only and chosen.base is None:
-        groups -= {"predict", "evaluate", "long-sweep", "warm"}
+        groups -= {"predict", "evaluate", "evaluate-uncached", "long-sweep", "warm"}
     if not chosen.only and not Path(chosen.photos).is_dir():
         groups.remove("photos")
     if not chosen.only:
@@ -148,6 +149,9 @@ def main(arguments: list[str] | None = None) -> None:
                     rows += evaluate_rows(
                         base, head, Path(scratch), overrides, chosen.repeats, chosen.store
                     )
+            if "evaluate-uncached" in groups:
+                with checkout(chosen.base or FIRST) as base, checkout(WORKING_TREE) as head:
+                    rows += uncached_rows(base, head, Path(scratch), overrides, chosen.repeats)
             if "export" in groups:
                 with checkout(WORKING_TREE) as head:
                     checkpoints = {path.stem: path for path in chosen.checkpoints}

@@ -1,6 +1,8 @@
-"""`evaluate.py` on cached features, of two revisions in turn."""
+"""`evaluate.py` of two revisions in turn, on cached features and on features that are missing."""
 
+import shutil
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,29 @@ from fashion_transfer.benchmarks.rows import Row, bench_row
 
 TRAINING = ("test=false", "trainer.max_epochs=1", "callbacks.progress=null")
 """The checkpoint may be a poor one: its evaluation takes as long."""
+
+UNCACHED = ("experiment=fast", "trainer.max_epochs=1", "callbacks.progress=null")
+"""Of the training before an evaluation whose sets are not cached; test images are, by its test.
+At 64 px nothing is compiled, which would be the backbone's own time, too."""
+
+# Runs the script of its second argument, and writes the seconds inside the backbone to the file of
+# its first. Both revisions have this class and method.
+BACKBONE_TIMER = """
+import pathlib, runpy, sys, time
+from fashion_transfer.features.backbone import Backbone
+file = pathlib.Path(sys.argv[1])
+extract, spent = Backbone.extract, 0.0
+def timed(self, images):
+    global spent
+    start = time.perf_counter()
+    features = extract(self, images)
+    spent += time.perf_counter() - start
+    file.write_text(str(spent))
+    return features
+Backbone.extract = timed
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def evaluate_rows(
@@ -70,5 +95,57 @@ def evaluate_rows(
             medians["head"],
             "s",
             ratio=medians["head"] / medians["base"],
+        ),
+    ]
+
+
+def uncached_rows(
+    base: Revision, head: Revision, scratch: Path, overrides: Sequence[str], repeats: int
+) -> list[Row]:
+    """Times `evaluate.py` of two revisions in turn with none of the synthetic sets cached.
+
+    Counted are the wall seconds at 64 px less those inside the backbone: start, rendering, reading,
+    metrics and figures. Features of the test images are cached.
+
+    Args:
+        base: compared with.
+        head: measured.
+        scratch: a folder for runs and features.
+        overrides: of both training runs, with today's keys; where the data are, of evaluations.
+        repeats: evaluations of each, whose median counts.
+
+    Raises:
+        FashionTransferError: a command failed.
+    """
+    revisions = {"base": base, "head": head}
+    overrides = absolute_paths(overrides)
+    seconds: dict[str, list[float]] = {name: [] for name in revisions}
+    for repeat in range(repeats + 1):
+        for name, revision in revisions.items():
+            folder = (scratch / f"uncached-{name}").resolve()
+            trained, store = folder / "trained", folder / "store"
+            environment = revision.environment(store)
+            if not repeat:
+                folder.mkdir(parents=True)
+                log_progress(f"{revision.name}: train.py for a checkpoint")
+                train = revision.command("train", [*overrides, *UNCACHED], folder / "run")
+                execute(train, folder / "train.txt", revision.root, environment)
+                store.rename(trained)
+                continue
+            log_progress(f"{revision.name}: evaluate.py, nothing cached, {repeat} of {repeats}")
+            shutil.rmtree(store, ignore_errors=True)
+            shutil.copytree(trained, store)
+            checkpoint = f"ckpt_path='{folder / 'run' / BEST}'"
+            given = [*evaluation_overrides(overrides), checkpoint]
+            _, *script = revision.command("evaluate", given, folder / "evaluation")
+            timer = [sys.executable, "-c", BACKBONE_TIMER, str(folder / "backbone.txt")]
+            taken = execute([*timer, *script], folder / "out.txt", revision.root, environment)
+            seconds[name].append(taken - float((folder / "backbone.txt").read_text()))
+    before, now = (statistics.median(seconds[name]) for name in revisions)
+    title = "evaluate.py at 64 px, nothing synthetic cached, less the backbone"
+    return [
+        bench_row("evaluate_uncached_base", f"{title}, {base.name}", before, "s"),
+        bench_row(
+            "evaluate_uncached", f"{title}; ratio: to {base.name}", now, "s", ratio=now / before
         ),
     ]
