@@ -115,6 +115,13 @@ test: $(INSTALLED) data-or-none ## Run the tests; those that need files not at h
 test-slow: $(INSTALLED) data-or-none ## Run the other tests: whole processes, browser, notebook, export
 	$(PY) -m pytest --numprocesses 2 --dist loadfile -m slow $(ARGS)
 
+# A process of their own: after NNCF, pytest loses the stderr of commands that other tests run.
+OPENVINO_TESTS := tests/features/test_openvino_engine.py tests/commands/test_openvino_command.py
+.PHONY: test-openvino
+test-openvino: $(INSTALLED) ## Run the tests of OpenVINO and int8, after installing the extra for them
+	$(PY) -m pip install $(PIP_ARGS) -e ".[openvino]"
+	$(PY) -m pytest -m "slow or not slow" $(OPENVINO_TESTS) $(ARGS)
+
 .PHONY: faults
 faults: $(INSTALLED) data ## Kill processes, fill disks, start two runs at once: nothing may be lost
 	@$(PY) -m fashion_transfer.benchmarks.faults $(ARGS)

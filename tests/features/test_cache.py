@@ -12,6 +12,7 @@ import torch
 
 from fashion_transfer.features import Extractor, FeatureStore
 from fashion_transfer.features.cache import main
+from fashion_transfer.features.quantisation import quantised_dir
 from fashion_transfer.features.store import kernel_dir
 from fashion_transfer.features.usage import last_used
 from fashion_transfer.files import default_cache_dir
@@ -131,6 +132,21 @@ def test_remove_deletes_kernels_alone(store):
     main(["--remove", "kernels"])
     assert len(store.entries()) == 2
     assert not kernel_dir(store).exists()
+
+
+def test_int8_networks_are_listed_and_removed_by_name_alone(store, capsys):
+    folder = quantised_dir(store.directory.parent)
+    folder.mkdir()
+    (folder / "network.safetensors").write_bytes(bytes(2_500_000))
+    main([])
+    row = next(line for line in capsys.readouterr().out.splitlines() if "quan" in line)
+    assert "2.5" in row
+    main(["--remove", "all"])
+    assert folder.exists()
+    main(["--remove", "quantised", "--dry-run"])
+    assert folder.exists()
+    main(["--remove", "quantised"])
+    assert not folder.exists()
 
 
 def test_remove_of_an_unknown_key_deletes_nothing(store):

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features.quantisation import quantised_dir
 from fashion_transfer.features.store import FeatureStore, disk_usage, kernel_dir, nodes_in
 from fashion_transfer.features.usage import last_used
 from fashion_transfer.files import default_cache_dir
@@ -31,6 +32,10 @@ COLUMNS = (
     "rows",
     "MB",
 )
+QUANTISED = "quantised"
+"""The int8 networks in the list. `all` leaves them: no head that was trained on one can do without
+it, and calibrating again may give another one."""
+
 SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
 
@@ -41,7 +46,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make cache ARGS=…", description=__doc__)
     parser.add_argument("--dir", type=user_path, help=f"the cache; default {default_cache_dir()}")
     parser.add_argument(
-        "--remove", nargs="+", metavar="KEY", help="keys from the list, kernels, or all"
+        "--remove",
+        nargs="+",
+        metavar="KEY",
+        help="keys from the list, kernels, quantised (which heads trained in int8 need), or all "
+        "but quantised",
     )
     parser.add_argument(
         "--older-than", metavar="AGE", help="remove what was not used for 12h, 30d, 8w or the like"
@@ -83,10 +92,14 @@ def _list(store: FeatureStore) -> None:
             f"{size / 1e6:.1f}",
         )
         total += size
-    kernels = kernel_dir(store)
-    size = disk_usage(kernels)
-    table.add_row("kernels", "compiled", *[""] * 7, f"{size / 1e6:.1f}")
-    table.add_row("all", *[""] * 8, f"{(total + size) / 1e6:.1f}")
+    for name, title, place in (
+        ("kernels", "compiled", kernel_dir(store)),
+        (QUANTISED, "int8", quantised_dir(store.directory.parent)),
+    ):
+        size = disk_usage(place)
+        table.add_row(name, title, *[""] * 7, f"{size / 1e6:.1f}")
+        total += size
+    table.add_row("all", *[""] * 8, f"{total / 1e6:.1f}")
     Console().print(table)
     print('remove some with `make cache ARGS="--remove KEY …"`, or what is old or over a size with')
     print('`make cache ARGS="--older-than 30d"` and `make cache ARGS="--max-size 20GB"`')
@@ -163,17 +176,19 @@ def _quantity(option: str, text: str | None, units: Mapping[str, float]) -> floa
 def _remove(store: FeatureStore, names: list[str], dry_run: bool) -> None:
     known = {folder.name: folder for folder, _, _ in store.entries()}
     for name in names:
-        if name not in {*known, "kernels", "all"}:
+        if name not in {*known, "kernels", QUANTISED, "all"}:
             raise FashionTransferError(
                 f"--remove {name}: nothing is cached under that key; `make cache` lists the keys"
             )
     everything = "all" in names
     for folder in known.values() if everything else [known[n] for n in names if n in known]:
         _remove_folder(store, folder, dry_run)
-    if everything or "kernels" in names:
+    others = [kernel_dir(store)] if everything or "kernels" in names else []
+    others += [quantised_dir(store.directory.parent)] if QUANTISED in names else []
+    for folder in others:
         if not dry_run:
-            shutil.rmtree(kernel_dir(store), ignore_errors=True)
-        print(f"{_done(dry_run)} {kernel_dir(store)}")
+            shutil.rmtree(folder, ignore_errors=True)
+        print(f"{_done(dry_run)} {folder}")
 
 
 if __name__ == "__main__":
