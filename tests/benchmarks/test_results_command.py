@@ -419,7 +419,7 @@ def test_default_is_measured_further_once_it_and_the_plain_recipe_are_there(
     rows = {name: {"mean": 0.5, "runs": [0.5]} for name in results.DESCRIPTIONS}
     ood = {"out_of_distribution/noise/auroc": 0.9876}
     measured = {"warnings": rows, "ood": ood}
-    monkeypatch.setattr(results, "measure_warnings", lambda *_: measured)
+    monkeypatch.setattr(results, "measure_warnings", lambda *_, best: measured)
     recipes({"default": Recipe("default"), "plain": Recipe("plain", ("a=1",))})
     assert {"near_duplicates", "warnings"}.isdisjoint(measure("--only", "plain")["about"])
     measure("--only", "default")

@@ -59,6 +59,17 @@ def test_warnings_are_means_over_seeds_beside_the_reference(evaluations, runs):
     assert "paths.data='my data'" in evaluations[1]
 
 
+def test_warnings_of_the_best_experiment_are_beside_those_of_the_default(evaluations, runs):
+    for seed in range(2):
+        path = runs / "best" / str(seed) / BEST
+        path.parent.mkdir(parents=True)
+        path.write_text(f"best {seed}")
+    row = measure_warnings(runs, "data", seeds=2, best=True)["warnings"]["multi_item/auroc"]
+    assert row["runs"] == [0.1, 0.2]
+    assert row["best"] == pytest.approx(0.35)
+    assert f"ckpt_path='{runs / 'best' / '1' / BEST}'" in evaluations[3]
+
+
 def test_evaluation_is_not_repeated_while_nothing_has_changed(evaluations, runs):
     first = measure_warnings(runs, "data", seeds=2)
     assert measure_warnings(runs, "data", seeds=2) == first

@@ -159,6 +159,13 @@ def test_warnings_are_in_the_markdown_as_a_table_of_their_own():
     assert results_markdown([row()], about).endswith("\n\n" + summary)
 
 
+def test_warnings_of_the_best_experiment_have_a_column_where_they_were_measured():
+    warnings = {"test/ece": {"mean": 0.0073, "best": 0.0061, "reference": 0.01}}
+    header, _, line = cells(warning_summary(warnings, {"test/ece": "ECE"}))
+    assert header == ["warnings", "default", "experiment=best", "reference rule"]
+    assert line == ["ECE", "0.0073", "0.0061", "0.0100"]
+
+
 def test_warning_summary_shows_only_rates_in_per_cent():
     names = ("multi_item/auroc", "test/ece_uncalibrated", "control/warned_over_single")
     text = warning_summary({name: {"mean": 0.25} for name in names}, dict.fromkeys(names, "x"))

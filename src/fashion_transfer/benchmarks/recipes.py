@@ -57,6 +57,7 @@ def _few(count: int, baseline: str = "") -> Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "default": Recipe("default"),
+    "best": Recipe("experiment=best", ("experiment=best",)),
     "single": Recipe("trained on single items alone", SINGLE),
     "plain": Recipe("the same, linear head, no mixup", PLAIN),
     "linear": Recipe("linear head", ("model/head=linear",)),
@@ -124,10 +125,10 @@ validation and 10,000 of test."""
 
 README_ROWS = (
     "default",
+    "best",
     "fast",
     "offline",
     "few_10",
-    "few_1",
     "full",
     "finetune",
     "notebook",

@@ -221,7 +221,7 @@ def _default_metrics(runs: Path, data: str, present: set[str]) -> dict[str, Any]
     if checkpoints[0].is_file():
         metrics["near_duplicates"] = duplicate_metrics(checkpoints, data)
     if "plain" in present:
-        metrics |= measure_warnings(runs, data, seeds)
+        metrics |= measure_warnings(runs, data, seeds, best="best" in present)
         metrics["descriptions"] = DESCRIPTIONS
     return metrics
 

@@ -1,4 +1,4 @@
-"""How good the warnings of the default are: `evaluate.py` on every seed, beside the reference."""
+"""How good warnings are: `evaluate.py` on every seed of a recipe, beside the reference."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ EVALUATION = Path("evaluate")
 """Folder of the evaluation in that of the run."""
 
 
-def measure_warnings(runs: Path, data: str, seeds: int) -> dict[str, Any]:
+def measure_warnings(runs: Path, data: str, seeds: int, best: bool = False) -> dict[str, Any]:
     """Evaluates the default on every seed, with that seed's plain run as the reference rule.
 
     An evaluation is not repeated while its checkpoints, configuration and source are the same. The
@@ -55,10 +55,12 @@ def measure_warnings(runs: Path, data: str, seeds: int) -> dict[str, Any]:
         runs: folder of the recipes' runs, `default` and `plain` among them.
         data: folder of the data set.
         seeds: their number.
+        best: evaluate the runs of the recipe `best`, too.
 
     Returns:
-        `warnings`, by name of the metric: `mean` over seeds, `runs`, and `reference` where there is
-        one; and `ood`, the means of the metrics in the table of `reporting.ood`.
+        `warnings`, by name of the metric: `mean` over seeds, `runs`, `best` with that recipe's
+        mean, and `reference` where there is one; and `ood`, the means of the metrics in the table
+        of `reporting.ood`.
 
     Raises:
         FashionTransferError: an evaluation failed.
@@ -67,11 +69,14 @@ def measure_warnings(runs: Path, data: str, seeds: int) -> dict[str, Any]:
         download_mnist(Path(data) / "mnist")
     except FashionTransferError as error:
         log_progress(f"without MNIST: {error}")
-    metrics = [_evaluate(runs, data, seed) for seed in range(seeds)]
+    metrics = [_evaluate(runs, "default", data, seed) for seed in range(seeds)]
+    of_best = [_evaluate(runs, "best", data, seed) for seed in range(seeds) if best]
     rows: dict[str, Any] = {}
     for name in DESCRIPTIONS:
         values = [of_seed[name] for of_seed in metrics]
         rows[name] = {"mean": statistics.mean(values), "runs": values}
+        if best:
+            rows[name]["best"] = statistics.mean(of_seed[name] for of_seed in of_best)
         reference = f"reference/{name}"
         if all(reference in of_seed for of_seed in metrics):
             rows[name]["reference"] = statistics.mean(of_seed[reference] for of_seed in metrics)
@@ -80,12 +85,12 @@ def measure_warnings(runs: Path, data: str, seeds: int) -> dict[str, Any]:
     return {"warnings": rows, "ood": ood}
 
 
-def _evaluate(runs: Path, data: str, seed: int) -> dict[str, Any]:
-    run, plain = (runs / name / str(seed) for name in ("default", "plain"))
+def _evaluate(runs: Path, recipe: str, data: str, seed: int) -> dict[str, Any]:
+    run, plain = (runs / name / str(seed) for name in (recipe, "plain"))
     folder = run / EVALUATION
     stamp, key = folder / "stamp.json", evaluation_key((run / BEST, plain / BEST), _mnist(data))
     if not (stamp.is_file() and json.loads(stamp.read_text())["key"] == key):
-        log_progress(f"evaluate.py: default, seed {seed}")
+        log_progress(f"evaluate.py: {recipe}, seed {seed}")
         shutil.rmtree(folder, ignore_errors=True)
         command = [sys.executable, "evaluate.py", f"ckpt_path={quoted(run / BEST)}"]
         command += [f"reference={quoted(plain / BEST)}", f"paths.data={quoted(data)}"]

@@ -123,14 +123,18 @@ def warning_summary(warnings: Mapping[str, Row], descriptions: Mapping[str, str]
     """Returns a Markdown table of warning metrics, beside those of the reference rule.
 
     Args:
-        warnings: by name of the metric: `mean` over seeds and, where there is one, `reference`.
+        warnings: by name of the metric: `mean` over seeds and, where there are some, `best` and
+            `reference`.
         descriptions: by name of the metric: what people read for it.
     """
+    columns = {"mean": "default", "best": "experiment=best", "reference": "reference rule"}
+    if not any("best" in row for row in warnings.values()):
+        del columns["best"]
     body = []
     for metric, row in warnings.items():
-        reference = _metric_cell(metric, row["reference"]) if "reference" in row else ""
-        body.append((descriptions[metric], _metric_cell(metric, row["mean"]), reference))
-    return markdown_table(("warnings", "default", "reference rule"), body)
+        cells = [_metric_cell(metric, row[name]) if name in row else "" for name in columns]
+        body.append((descriptions[metric], *cells))
+    return markdown_table(("warnings", *columns.values()), body)
 
 
 def readme_section(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
