@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     try:
         files = find_images(chosen.pictures)
+        chosen.output.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix="fashion-transfer-page-") as scratch,
             checkout(WORKING_TREE) as head,
