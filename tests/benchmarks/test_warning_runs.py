@@ -68,6 +68,7 @@ def test_warnings_of_the_best_experiment_are_beside_those_of_the_default(evaluat
     assert row["runs"] == [0.1, 0.2]
     assert row["best"] == pytest.approx(0.35)
     assert f"ckpt_path='{runs / 'best' / '1' / BEST}'" in evaluations[3]
+    assert not any(argument.startswith("reference=") for argument in evaluations[3])
 
 
 def test_evaluation_is_not_repeated_while_nothing_has_changed(evaluations, runs):

@@ -86,14 +86,17 @@ def measure_warnings(runs: Path, data: str, seeds: int, best: bool = False) -> d
 
 
 def _evaluate(runs: Path, recipe: str, data: str, seed: int) -> dict[str, Any]:
-    run, plain = (runs / name / str(seed) for name in (recipe, "plain"))
-    folder = run / EVALUATION
-    stamp, key = folder / "stamp.json", evaluation_key((run / BEST, plain / BEST), _mnist(data))
+    run, folder = runs / recipe / str(seed), runs / recipe / str(seed) / EVALUATION
+    checkpoints = {"ckpt_path": run / BEST}
+    if recipe == "default":  # the reference rule takes the same features
+        checkpoints["reference"] = runs / "plain" / str(seed) / BEST
+    stamp = folder / "stamp.json"
+    key = evaluation_key(tuple(checkpoints.values()), _mnist(data))
     if not (stamp.is_file() and json.loads(stamp.read_text())["key"] == key):
         log_progress(f"evaluate.py: {recipe}, seed {seed}")
         shutil.rmtree(folder, ignore_errors=True)
-        command = [sys.executable, "evaluate.py", f"ckpt_path={quoted(run / BEST)}"]
-        command += [f"reference={quoted(plain / BEST)}", f"paths.data={quoted(data)}"]
+        command = [sys.executable, "evaluate.py", f"paths.data={quoted(data)}"]
+        command += [f"{name}={quoted(path)}" for name, path in checkpoints.items()]
         command += [f"hydra.run.dir={quoted(folder.resolve())}"]
         execute(command, run / "evaluate.txt")
         write_text(stamp, json.dumps({"key": key} | conditions()))
