@@ -115,8 +115,8 @@ test: $(INSTALLED) data-or-none ## Run the tests; those that need files not at h
 test-slow: $(INSTALLED) data-or-none ## Run the other tests: whole processes, browser, notebook, export
 	$(PY) -m pytest --numprocesses 2 --dist loadfile -m slow $(ARGS)
 
-# A process of their own: after NNCF, pytest loses the stderr of commands that other tests run.
-OPENVINO_TESTS := tests/features/test_openvino_engine.py tests/commands/test_openvino_command.py
+# A process of their own, commands first: after NNCF, pytest may lose the stderr of those.
+OPENVINO_TESTS := tests/commands/test_openvino_command.py tests/features/test_openvino_engine.py
 .PHONY: test-openvino
 test-openvino: $(INSTALLED) ## Run the tests of OpenVINO and int8, after installing the extra for them
 	$(PY) -m pip install $(PIP_ARGS) -e ".[openvino]"
