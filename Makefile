@@ -24,9 +24,9 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: help
 help: ## List the targets and the variables
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s%s\n", $$1, $$2}' Makefile
 	printf '\n'
-	printf '  %-19s%s\n' \
+	printf '  %-20s%s\n' \
 	    'WEIGHTS=PATH' 'ResNet50 weights to train with (any other choice goes into ARGS)' \
 	    'ARGS="..."' 'passed on: Hydra overrides to train, options to test and cache' \
 	    'PYTHON=python3' 'the Python to create the environment with' \
