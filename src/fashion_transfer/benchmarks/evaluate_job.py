@@ -69,11 +69,8 @@ def evaluate_rows(
     commands = {}
     for name, revision in revisions.items():
         folder = scratch / f"evaluate-{name}"
-        folder.mkdir(parents=True)
         log_progress(f"{revision.name}: train.py for a checkpoint, evaluate.py on missing features")
-        train = revision.command("train", [*overrides, *TRAINING], folder / "run")
-        execute(train, folder / "train.txt", revision.root, revision.environment(store))
-        checkpoint = f"ckpt_path='{(folder / 'run' / BEST).resolve()}'"
+        checkpoint = _train(revision, [*overrides, *TRAINING], folder, store)
         evaluate = [*evaluation_overrides(overrides), checkpoint]
         commands[name] = revision.command("evaluate", evaluate, folder / "evaluation")
     seconds: dict[str, list[float]] = {name: [] for name in revisions}
@@ -119,28 +116,26 @@ def uncached_rows(
     """
     revisions = {"base": base, "head": head}
     overrides = absolute_paths(overrides)
+    checkpoints = {}
+    for name, revision in revisions.items():
+        folder = scratch / f"uncached-{name}"
+        log_progress(f"{revision.name}: train.py for a checkpoint")
+        given = [*overrides, *UNCACHED]
+        checkpoints[name] = _train(revision, given, folder, folder / "trained")
     seconds: dict[str, list[float]] = {name: [] for name in revisions}
-    for repeat in range(repeats + 1):
+    for repeat in range(1, repeats + 1):
         for name, revision in revisions.items():
-            folder = (scratch / f"uncached-{name}").resolve()
-            trained, store = folder / "trained", folder / "store"
-            environment = revision.environment(store)
-            if not repeat:
-                folder.mkdir(parents=True)
-                log_progress(f"{revision.name}: train.py for a checkpoint")
-                train = revision.command("train", [*overrides, *UNCACHED], folder / "run")
-                execute(train, folder / "train.txt", revision.root, environment)
-                store.rename(trained)
-                continue
+            folder = scratch / f"uncached-{name}"
             log_progress(f"{revision.name}: evaluate.py, nothing cached, {repeat} of {repeats}")
-            shutil.rmtree(store, ignore_errors=True)
-            shutil.copytree(trained, store)
-            checkpoint = f"ckpt_path='{folder / 'run' / BEST}'"
-            given = [*evaluation_overrides(overrides), checkpoint]
+            shutil.rmtree(folder / "store", ignore_errors=True)
+            shutil.copytree(folder / "trained", folder / "store")
+            given = [*evaluation_overrides(overrides), checkpoints[name]]
             _, *script = revision.command("evaluate", given, folder / "evaluation")
-            timer = [sys.executable, "-c", BACKBONE_TIMER, str(folder / "backbone.txt")]
-            taken = execute([*timer, *script], folder / "out.txt", revision.root, environment)
-            seconds[name].append(taken - float((folder / "backbone.txt").read_text()))
+            inside = (folder / "backbone.txt").resolve()
+            command = [sys.executable, "-c", BACKBONE_TIMER, str(inside), *script]
+            environment = revision.environment(folder / "store")
+            taken = execute(command, folder / "out.txt", revision.root, environment)
+            seconds[name].append(taken - float(inside.read_text()))
     before, now = (statistics.median(seconds[name]) for name in revisions)
     title = "evaluate.py at 64 px, nothing synthetic cached, less the backbone"
     return [
@@ -149,3 +144,11 @@ def uncached_rows(
             "evaluate_uncached", f"{title}; ratio: to {base.name}", now, "s", ratio=now / before
         ),
     ]
+
+
+def _train(revision: Revision, overrides: Sequence[str], folder: Path, store: Path | None) -> str:
+    """Trains into a new folder, and returns the override that names the checkpoint."""
+    folder.mkdir(parents=True)
+    command = revision.command("train", overrides, folder / "run")
+    execute(command, folder / "train.txt", revision.root, revision.environment(store))
+    return f"ckpt_path='{(folder / 'run' / BEST).resolve()}'"

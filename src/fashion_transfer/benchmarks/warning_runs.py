@@ -86,7 +86,8 @@ def measure_warnings(runs: Path, data: str, seeds: int, best: bool = False) -> d
 
 
 def _evaluate(runs: Path, recipe: str, data: str, seed: int) -> dict[str, Any]:
-    run, folder = runs / recipe / str(seed), runs / recipe / str(seed) / EVALUATION
+    run = runs / recipe / str(seed)
+    folder = run / EVALUATION
     checkpoints = {"ckpt_path": run / BEST}
     if recipe == "default":  # the reference rule takes the same features
         checkpoints["reference"] = runs / "plain" / str(seed) / BEST

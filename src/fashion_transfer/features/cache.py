@@ -36,6 +36,9 @@ QUANTISED = "quantised"
 """The int8 networks in the list. `all` leaves them: no head that was trained on one can do without
 it, and calibrating again may give another one."""
 
+OTHERS = {"kernels": "compiled", QUANTISED: "int8"}
+"""What is cached beside the entries, with what people read for it."""
+
 SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
 
@@ -92,12 +95,9 @@ def _list(store: FeatureStore) -> None:
             f"{size / 1e6:.1f}",
         )
         total += size
-    for name, title, place in (
-        ("kernels", "compiled", kernel_dir(store)),
-        (QUANTISED, "int8", quantised_dir(store.directory.parent)),
-    ):
-        size = disk_usage(place)
-        table.add_row(name, title, *[""] * 7, f"{size / 1e6:.1f}")
+    for name, folder in _other_folders(store).items():
+        size = disk_usage(folder)
+        table.add_row(name, OTHERS[name], *[""] * 7, f"{size / 1e6:.1f}")
         total += size
     table.add_row("all", *[""] * 8, f"{total / 1e6:.1f}")
     Console().print(table)
@@ -176,19 +176,23 @@ def _quantity(option: str, text: str | None, units: Mapping[str, float]) -> floa
 def _remove(store: FeatureStore, names: list[str], dry_run: bool) -> None:
     known = {folder.name: folder for folder, _, _ in store.entries()}
     for name in names:
-        if name not in {*known, "kernels", QUANTISED, "all"}:
+        if name not in {*known, *OTHERS, "all"}:
             raise FashionTransferError(
                 f"--remove {name}: nothing is cached under that key; `make cache` lists the keys"
             )
     everything = "all" in names
     for folder in known.values() if everything else [known[n] for n in names if n in known]:
         _remove_folder(store, folder, dry_run)
-    others = [kernel_dir(store)] if everything or "kernels" in names else []
-    others += [quantised_dir(store.directory.parent)] if QUANTISED in names else []
-    for folder in others:
-        if not dry_run:
-            shutil.rmtree(folder, ignore_errors=True)
-        print(f"{_done(dry_run)} {folder}")
+    for name, folder in _other_folders(store).items():
+        if name in names or (everything and name != QUANTISED):
+            if not dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+            print(f"{_done(dry_run)} {folder}")
+
+
+def _other_folders(store: FeatureStore) -> dict[str, Path]:
+    """What is cached beside the store's entries, by its name in the list."""
+    return {"kernels": kernel_dir(store), QUANTISED: quantised_dir(store.directory.parent)}
 
 
 if __name__ == "__main__":
