@@ -63,9 +63,10 @@ def test_stages_take_the_part_that_the_error_suggests(network, images):
     assert TorchvisionStages(network, [part])(images)[part].ndim == 2
 
 
-def test_stages_equal_those_of_a_plain_pass(network, mean_of_cells):
+@pytest.mark.parametrize("within", [[], ["layer4.0.relu"]], ids=["whole stages", "within one"])
+def test_stages_equal_those_of_a_plain_pass(network, mean_of_cells, within):
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    nodes = ["layer3@map", "layer2", "layer3@2", "layer4.0.relu", "layer4"]
+    nodes = ["layer3@map", "layer2", "layer3@2", *within, "layer4"]
     seen = {}
     watched = {"layer2": network.layer2, "layer3": network.layer3, "layer4": network.layer4}
     hooks = [
@@ -82,11 +83,13 @@ def test_stages_equal_those_of_a_plain_pass(network, mean_of_cells):
     torch.testing.assert_close(stages["layer4"], seen["layer4"].mean((2, 3)))
     torch.testing.assert_close(stages["layer3@2"], mean_of_cells(seen["layer3"], 2))
     torch.testing.assert_close(stages["layer3@map"], seen["layer3"].flatten(1))
-    assert stages["layer4.0.relu"].shape == (2, 512)
-    assert not torch.equal(stages["layer4.0.relu"], stages["layer4"])
+    for node in within:
+        assert stages[node].shape == (2, 512)
+        assert not torch.equal(stages[node], stages["layer4"])
 
 
-def test_stages_leave_out_what_no_node_needs(network):
-    names = list(dict(TorchvisionStages(network, ["layer2"]).named_parameters()))
+@pytest.mark.parametrize("node", ["layer2", "layer2.0.relu"])
+def test_stages_leave_out_what_no_node_needs(network, node):
+    names = list(dict(TorchvisionStages(network, [node]).named_parameters()))
     assert any("layer2" in name for name in names)
     assert not any("layer3" in name or "fc" in name for name in names)

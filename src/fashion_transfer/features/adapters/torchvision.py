@@ -3,6 +3,7 @@
 torchvision takes as long to import as torch: it is, only where a network is built.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -98,32 +99,66 @@ class TorchvisionStages(nn.Module):
     """
 
     def __init__(self, network: nn.Module, nodes: Sequence[str]) -> None:
-        from torchvision.models.feature_extraction import (
-            create_feature_extractor,
-            get_graph_node_names,
-        )
-
         super().__init__()
         self.nodes = tuple(nodes)
         names = list(dict.fromkeys(split_node(node)[0] for node in nodes))
-        leaves = {"leaf_modules": [Stem]}
-        _, known = get_graph_node_names(network, tracer_kwargs=leaves, suppress_diff_warning=True)
-        for name in names:
-            if not any(other == name or other.startswith(f"{name}.") for other in known):
-                stages = sorted({other.split(".")[0] for other in known if "." in other})
-                raise ArgumentError(
-                    "pool",
-                    f"takes {', '.join(stages)}, their parts such as {known[len(known) // 2]}, or "
-                    f"None for the last stage, got {name!r}",
-                )
-        self.network = create_feature_extractor(
-            network, names, tracer_kwargs=leaves, suppress_diff_warning=True
-        )
+        children = [name for name, _ in network.named_children()]
+        last = children.index("layer4") + 1 if "layer4" in children else 0
+        # Tracing, which gives nodes within a stage, too, takes a third of a second.
+        whole = set(names) <= set(children[:last])
+        self.network = _Stages(network, names) if whole else _trace(network, names)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Returns each node, float32, (B, D), for images (B, 1 or 3, H, W) in [0, 1]."""
         maps = self.network(images)
         return {node: pool_maps(maps[split_node(node)[0]], node) for node in self.nodes}
+
+
+class _Stages(nn.Sequential):
+    """The children of a ResNet up to the last one that is asked for: a ResNet applies them in turn.
+
+    Args:
+        network: a ResNet.
+        names: of the children whose maps are asked for.
+    """
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        children = list(network.named_children())
+        count = 1 + max(i for i, (name, _) in enumerate(children) if name in names)
+        super().__init__(OrderedDict(children[:count]))
+        self.names = frozenset(names)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Returns the maps of each child by name."""
+        maps = {}
+        for name, child in self.named_children():
+            images = child(images)
+            if name in self.names:
+                maps[name] = images
+        return maps
+
+
+def _trace(network: nn.Module, names: Sequence[str]) -> nn.Module:
+    """Returns a network that gives any of its nodes by name."""
+    from torchvision.models.feature_extraction import (
+        create_feature_extractor,
+        get_graph_node_names,
+    )
+
+    leaves = {"leaf_modules": [Stem]}
+    _, known = get_graph_node_names(network, tracer_kwargs=leaves, suppress_diff_warning=True)
+    for name in names:
+        if not any(other == name or other.startswith(f"{name}.") for other in known):
+            stages = sorted({other.split(".")[0] for other in known if "." in other})
+            raise ArgumentError(
+                "pool",
+                f"takes {', '.join(stages)}, their parts such as {known[len(known) // 2]}, or "
+                f"None for the last stage, got {name!r}",
+            )
+    traced: nn.Module = create_feature_extractor(
+        network, names, tracer_kwargs=leaves, suppress_diff_warning=True
+    )
+    return traced
 
 
 def fold_batch_norm(network: nn.Module) -> None:
