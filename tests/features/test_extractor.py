@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from contextlib import nullcontext
 from unittest import mock
 
@@ -361,6 +362,31 @@ def test_space_for_all_that_is_to_come_is_checked_before_anything_is_computed(st
     with pytest.raises(FashionTransferError, match="need .* GB are free: .*make cache"):
         plan(extractor, requests)
     assert backbone.given == 200
+
+
+def test_a_plan_draws_each_missing_image_once_and_most_of_them_ahead(store):
+    drawn, ahead = [], []
+
+    def of_view(view):
+        def counted(rows, device):
+            if len(rows) > 1:  # a single one only shows what the images are like
+                drawn.extend((view, row) for row in rows.tolist())
+                ahead.append(threading.current_thread() is not threading.main_thread())
+            return draw(rows)
+
+        return counted
+
+    requests = [(KEY | {"view": v}, ROWS, np.arange(2 * CHUNK), of_view(v)) for v in range(3)]
+    extractor = Extractor(StandIn(), store)
+    first = (*requests[1][:2], np.arange(10), requests[1][3])  # of the second, some are cached
+    extractor(*first)
+    drawn.clear(), ahead.clear()
+    with extractor.plan([(*request, "images") for request in requests]):
+        for request in requests:
+            extractor(*request)
+    missing = [(v, row) for v in range(3) for row in range(10 * (v == 1), 2 * CHUNK)]
+    assert sorted(drawn) == missing
+    assert ahead == [False, True, True, True, True, True]
 
 
 def test_calls_of_a_plan_share_one_progress_bar(store, monkeypatch):

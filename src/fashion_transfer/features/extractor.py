@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,13 @@ from torch import Tensor
 
 from fashion_transfer import ranks
 from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.features.ahead import Ahead, Inputs, Part
 from fashion_transfer.features.backbone import Backbone
 from fashion_transfer.features.store import FeatureStore, kernel_dir
 from fashion_transfer.features.table import ANOTHER_FOLDER, FeatureTable
 from fashion_transfer.progress import ProgressBar, progress_bar
 
 log = logging.getLogger(__name__)
-
-Inputs = Callable[[np.ndarray, torch.device], Tensor]
-"""Rows of a source and a device in; images (B, C, S, S) in [0, 1] on that device out."""
 
 PASSES_PER_WRITE = 8
 """Passes between two writes: what a killed run loses at most."""
@@ -68,6 +66,7 @@ class Extractor:
         self.all_nodes = True
         self._progress: ProgressBar | None = None
         self._wanted = 0  # images of all requests
+        self._ahead: Ahead | None = None
         backbone.use_packages(store)
         backbone.engine.auto = None  # of this run: another one may have had the backbone
         # torch's default is a temporary folder. It may have put that here by now, and reads it
@@ -112,7 +111,7 @@ class Extractor:
                 part = np.array_split(missing, ranks.world_size())[ranks.rank()]
                 self._fill(table, part, inputs, image_size, title)
                 ranks.barrier()
-        if ranks.world_size() > 1 and table.count_absent(rows):
+        if ranks.world_size() > 1 and len(table.absent(rows)):
             raise FashionTransferError(
                 f"{self.store.directory} lacks what another process has computed: all machines "
                 "need the same cache folder, on a disk that they share"
@@ -129,25 +128,28 @@ class Extractor:
         Raises:
             FashionTransferError: what is missing has no room on the disk, or is too much.
         """
-        requests, images = list(requests), 0
+        requests, images, planned = list(requests), 0, []
         self._decide_compiling(requests)
         if not ranks.rank():
             absent = []
             for key, source_size, rows, inputs, _ in requests:
                 table, *_ = self._table(key, source_size, rows, inputs)
-                absent.append((table, table.count_absent(rows)))
-            size = self.announced + sum(self._bytes(*of_table) for of_table in absent)
-            self.all_nodes = self.all_nodes and size <= ALL_NODES_BYTES
-            size = sum(self._bytes(*of_table) for of_table in absent)  # of fewer nodes, perhaps
+                absent.append((table, table.absent(rows)))
+            size = sum(self._bytes(table, len(rows)) for table, rows in absent)
+            self.all_nodes = self.all_nodes and self.announced + size <= ALL_NODES_BYTES
+            size = sum(self._bytes(table, len(rows)) for table, rows in absent)  # fewer nodes?
             _check_room(size, self.announced, self.store.directory)
-            images = sum(count for _, count in absent)
+            images = sum(len(rows) for _, rows in absent)
+            if ranks.world_size() == 1:
+                planned = [Part(r[3], rows) for r, (_, rows) in zip(requests, absent, strict=True)]
         self.all_nodes = ranks.broadcast(self.all_nodes)
         with progress_bar("features", -(-images // ranks.world_size())) as progress:
             self._progress = progress
             try:
-                yield
+                with Ahead(self.device, planned) as self._ahead:
+                    yield
             finally:
-                self._progress = None
+                self._progress = self._ahead = None
             # Another run may have computed some meanwhile, and what is damaged is found late.
             progress.advance(progress.total - progress.done)
 
@@ -200,26 +202,23 @@ class Extractor:
     def _fill(
         self, table: FeatureTable, rows: np.ndarray, inputs: Inputs, image_size: int, title: str
     ) -> None:
-        if not len(rows):
-            return
         size = self.backbone.pass_size(image_size)
-        with self._bar(title, len(rows)) as progress:
-            for block in _split(rows, size * PASSES_PER_WRITE):
+        parts = [Part(inputs, p) for p in np.split(rows, range(size, len(rows), size)) if len(p)]
+        bar, thread = _bar(self._progress, title, len(rows)), _opened(self._ahead, self.device)
+        with bar as progress, thread as ahead:
+            following = iter([*parts[1:], ahead.planned_after(inputs, size)])
+            for start in range(0, len(parts), PASSES_PER_WRITE):
+                block = parts[start : start + PASSES_PER_WRITE]
                 passes: list[dict[str, Tensor]] = []
-                for part in _split(block, size):
-                    passes.append(self.backbone.extract(inputs(part, self.device)))
-                    progress.advance(len(part))
+                for part in block:
+                    passes.append(self.backbone.extract(ahead.images(part, next(following))))
+                    progress.advance(len(part.rows))
                 names = self._stored(table)
                 features = {n: torch.cat([nodes[n] for nodes in passes]) for n in names}
                 _check_finite(features)
-                table.write(block, features)
-                self.computed += len(block)
-
-    def _bar(self, title: str, count: int) -> AbstractContextManager[ProgressBar]:
-        if self._progress is None:
-            return progress_bar(title, count)
-        self._progress.rename(title)
-        return nullcontext(self._progress)
+                written = np.concatenate([part.rows for part in block])
+                table.write(written, features)
+                self.computed += len(written)
 
     def _announce(self, table: FeatureTable, rows: np.ndarray, title: str) -> None:
         if not len(rows):
@@ -240,8 +239,15 @@ class Extractor:
         return count * sum(2 * width + 4 for width in self._stored(table).values())
 
 
-def _split(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    return np.split(rows, range(size, len(rows), size))
+def _bar(shared: ProgressBar | None, title: str, count: int) -> AbstractContextManager[ProgressBar]:
+    if shared is None:
+        return progress_bar(title, count)
+    shared.rename(title)
+    return nullcontext(shared)
+
+
+def _opened(ahead: Ahead | None, device: torch.device) -> AbstractContextManager[Ahead]:
+    return Ahead(device) if ahead is None else nullcontext(ahead)
 
 
 def _check_room(size: int, announced: int, folder: Path) -> None:

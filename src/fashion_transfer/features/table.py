@@ -81,8 +81,10 @@ class FeatureTable:
             absent[listed] |= actual != expected
         return rows[absent]
 
-    def count_absent(self, rows: np.ndarray) -> int:
-        """Returns how many of `rows` are absent for some node, without a look at those present.
+    def absent(self, rows: np.ndarray) -> np.ndarray:
+        """Returns those of `rows` that are absent for some node, without a look at those present.
+
+        Keys are returned once each.
 
         Raises:
             FashionTransferError: there is no room for that many content-addressed images.
@@ -93,11 +95,11 @@ class FeatureTable:
         for node, width in self.widths.items():
             checksums = open_rows(self._path(node, ".crc"), (self.size,), np.uint32)
             if open_rows(self._path(node), (self.size, width), np.float16) is None:
-                return len(rows)
+                return rows
             if checksums is None:
-                return len(rows)
+                return rows
             absent[listed] |= checksums[places[listed]] == 0
-        return int(absent.sum())
+        return rows[absent]
 
     def reserve(self, rows: np.ndarray, widths: Mapping[str, int]) -> None:
         """Lists rows and creates files: then several processes may write rows of their own at once.
