@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -24,10 +23,10 @@ from fashion_transfer.reporting import (
     print_warnings,
     reliability_diagram,
     risk_coverage_figure,
-    save_figure,
     warnings_markdown,
 )
 from fashion_transfer.reporting.image_sheets import EXAMPLES, MAX_SETS
+from fashion_transfer.reporting.plotting import draw_figure, save_picture
 
 Examples = dict[str, tuple[list[np.ndarray], list[Prediction]]]
 """Images of each evaluation set, by its name, and their predictions."""
@@ -70,10 +69,9 @@ def write_report(
     figures |= {name: evaluation_sets_sheet(of_sheet) for name, of_sheet in _sheets(examples)}
     with SummaryWriter(str(folder / "tensorboard")) as board:
         for name, figure in figures.items():
-            path = folder / f"{name}.png"
-            save_figure(figure, path)
-            # The file's pixels: drawing takes most of the time, and `add_figure` draws again.
-            board.add_image(f"report/{name}", np.asarray(Image.open(path)), dataformats="HWC")
+            picture = draw_figure(figure)  # once: `add_figure` would draw again
+            save_picture(picture, folder / f"{name}.png")
+            board.add_image(f"report/{name}", np.asarray(picture), dataformats="HWC")
     print(f"written: {folder}/warnings.md, {', '.join(f'{name}.png' for name in figures)}")
 
 

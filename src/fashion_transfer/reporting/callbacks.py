@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lightning as L
@@ -14,12 +13,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 from torch import Tensor
 
-from fashion_transfer.files import atomic_path
 from fashion_transfer.paths import user_path
 from fashion_transfer.reporting.class_figures import class_bars, confusion_matrix
 from fashion_transfer.reporting.figures import reliability_diagram
 from fashion_transfer.reporting.image_sheets import mistakes_sheet, views_sheet
-from fashion_transfer.reporting.plotting import Array, draw_figure
+from fashion_transfer.reporting.plotting import Array, draw_figure, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,13 +129,10 @@ class Figures(Callback):
             self._write(trainer, figure_name, figure)
 
     def _write(self, trainer: L.Trainer, name: str, figure: "Figure") -> None:
-        drawn = BytesIO()
-        draw_figure(figure, drawn)
+        picture = draw_figure(figure)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_path(self.folder / f"{name}.png") as temporary:
-                temporary.write_bytes(drawn.getvalue())
-        picture = Image.open(drawn).convert("RGB")
+            save_picture(picture, self.folder / f"{name}.png")
         log_picture(trainer.loggers, f"{GROUP}/{name}", picture, trainer.global_step)
 
 

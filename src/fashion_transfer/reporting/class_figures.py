@@ -56,7 +56,8 @@ def confusion_matrix(
         for true, guess in np.argwhere(counts):
             color = "white" if rows[true, guess] > 0.5 else DARK
             text = f"{counts[true, guess]:,}"
-            axis.text(guess, true, text, ha="center", va="center", fontsize=font, color=color)
+            cell = axis.text(guess, true, text, ha="center", va="center", fontsize=font)
+            cell.set(color=color, in_layout=False)  # it is inside, and measuring takes time
     if size <= MAX_NAMED:
         names, font = [_short(name) for name in class_names], 9 if size <= 12 else 6
         axis.set_xticks(range(size), names, rotation=45, ha="right", fontsize=font)

@@ -45,8 +45,9 @@ def reliability_diagram(
     Raises:
         FashionTransferError: there are no images, or the shapes differ.
     """
-    figure = new_figure(11.5, 6)
+    figure = new_figure(11.5, 6, measured=False)  # no label varies in width
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
+    figure.subplots_adjust(0.065, 0.08, 0.98, 0.915, wspace=0.08, hspace=0.08)
     sides = (("before calibration", before), ("after calibration", after))
     for column, (name, (confidence, correct)) in enumerate(sides):
         _draw_reliability(
@@ -92,6 +93,7 @@ def _draw_reliability(upper: Any, lower: Any, confidence: Array, correct: Array,
     lower.set(xlabel="confidence", yscale="symlog", ylim=(0, None))
     upper.yaxis.set_major_formatter(percent_formatter())
     lower.xaxis.set_major_formatter(percent_formatter())
+    lower.yaxis.set_major_formatter("{x:,.0f}")  # powers of ten are formulas, which take time
 
 
 def risk_coverage_figure(curves: Mapping[str, tuple[Values, Values, float]]) -> "Figure":

@@ -37,7 +37,7 @@ SIDE, SMALL_SIDE = 1.2, 0.8
 """Side of an image in inches, of a sheet with one and with two blocks of rows."""
 STEP = 1.1
 """From an image to the next of its row, in sides, as the sizes of a picture in it."""
-NAME_WIDTH, LINE_HEIGHT, ROW_GAP, BLOCK_GAP = 2.1, 0.135, 0.16, 0.2
+NAME_WIDTH, LINE_HEIGHT, ROW_GAP, BLOCK_GAP, TITLE_HEIGHT = 2.1, 0.135, 0.16, 0.2, 0.4
 """In inches."""
 NAME_LETTERS = 22
 """In a line of a row's name."""
@@ -200,8 +200,9 @@ def _sheet(rows: Sequence[_Row], title: str, blocks: int = 1) -> "Figure":
         lines = max([text.count("\n") + 1 for text in beside if text], default=0)
         tops.append(tops[-1] + 1 + (LINE_HEIGHT * lines + ROW_GAP) / side)
     right, bottom = width * blocks - BLOCK_GAP / side, max(0.1, tops[-1])
-    figure = new_figure(side * right, side * bottom + 0.4)
-    axis = figure.subplots()
+    height = side * bottom
+    figure = new_figure(side * right, height + TITLE_HEIGHT, measured=False)
+    axis = figure.add_axes((0, 0, 1, height / (height + TITLE_HEIGHT)))
     for number, (name, row_of, texts) in enumerate(zip(names, rows, captions, strict=True)):
         block, place = divmod(number, length)
         left, top = width * block + name_width, tops[place]
@@ -210,7 +211,7 @@ def _sheet(rows: Sequence[_Row], title: str, blocks: int = 1) -> "Figure":
             _draw(axis, picture, text, left + STEP * column, top)
     axis.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal")
     axis.set_axis_off()
-    axis.set_title(literal(title), fontsize=12)
+    axis.set_title(literal(title), fontsize=12, y=1)
     return figure
 
 

@@ -7,10 +7,11 @@ import logging
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from fashion_transfer.files import atomic_path
@@ -54,14 +55,21 @@ class Images(Protocol):
     def __getitem__(self, row: int, /) -> Any: ...
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """Returns an empty figure that needs no display; width and height are in inches."""
+def new_figure(width: float, height: float, measured: bool = True) -> "Figure":
+    """Returns an empty figure that needs no display.
+
+    Args:
+        width: in inches.
+        height: likewise.
+        measured: whether its axes make room for their labels, which takes time; False: the caller
+            knows how much they need.
+    """
     from matplotlib import rcParams
     from matplotlib.figure import Figure
 
     families = [*rcParams["font.family"], *_installed_fonts()]
     rcParams["font.family"] = list(dict.fromkeys(families))
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained" if measured else None)
 
 
 def literal(text: str) -> str:
@@ -71,12 +79,17 @@ def literal(text: str) -> str:
 
 def save_figure(figure: "Figure", path: Path, dpi: int = DPI) -> None:
     """Writes a figure to a PNG file, whole or not at all."""
+    save_picture(draw_figure(figure, dpi), path)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Writes a picture to a PNG file, whole or not at all."""
     with atomic_path(path) as temporary:
-        draw_figure(figure, temporary, dpi)
+        picture.save(temporary, "PNG")
 
 
-def draw_figure(figure: "Figure", file: Path | BinaryIO, dpi: int = DPI) -> None:
-    """Writes a figure as PNG; letters that are in no font are a warning of one line."""
+def draw_figure(figure: "Figure", dpi: int = DPI) -> Image.Image:
+    """Returns a figure as an RGB picture; letters that are in no font are a warning of one line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     with warnings.catch_warnings(record=True) as caught:
@@ -88,7 +101,7 @@ def draw_figure(figure: "Figure", file: Path | BinaryIO, dpi: int = DPI) -> None
             # `savefig` would draw all of it, unseen, to have it laid out.
             layout.execute(figure)
             figure.set_layout_engine("none")
-        canvas.print_png(file)
+        canvas.draw()
     for warning in caught:
         if "missing from font" in str(warning.message):
             _report_letters()
@@ -96,6 +109,7 @@ def draw_figure(figure: "Figure", file: Path | BinaryIO, dpi: int = DPI) -> None
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 @cache
