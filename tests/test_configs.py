@@ -165,8 +165,8 @@ def assert_defaults(node: Mapping[str, Any], target: Any, *exceptions: str) -> N
 def test_defaults_of_the_data_set_are_those_of_its_file():
     data = composed("train")["data"]
     assert_defaults(data, FashionMNISTDataModule)
-    # The file of the data set has synthetic images, which no other needs.
-    nodes = ("augmentation", "synthetic", "extractor")
+    # The file of the data set has synthetic images, which no other needs, and larger batches.
+    nodes = ("augmentation", "synthetic", "extractor", "batch_size")
     assert_defaults(data, ClassificationDataModule, *nodes)
     assert instantiate(data["augmentation"]) == Augmentation()
     assert instantiate(data["synthetic"]) == Exposure()

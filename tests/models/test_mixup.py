@@ -15,14 +15,21 @@ def _seeded():
 def test_mix_gives_each_row_with_its_partner_in_the_share_it_names():
     features = torch.arange(12.0).reshape(6, 2)
     mixed, other, share = mix(features, 0.7)
-    torch.testing.assert_close(mixed, share * features + (1 - share) * features[other])
+    for row in range(6):
+        expected = share[row] * features[row] + (1 - share[row]) * features[other[row]]
+        torch.testing.assert_close(mixed[row], expected)
     assert sorted(other.tolist()) == list(range(6))
-    assert share.ndim == 0
+
+
+def test_each_row_has_a_share_of_its_own():
+    share = mix(torch.zeros(64, 2), 1.0)[2]
+    assert share.shape == (64,)
+    assert share.unique().numel() > 32
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 20.0])
 def test_share_is_from_a_half_to_one(alpha):
-    shares = torch.stack([mix(torch.zeros(1, 1), alpha)[2] for _ in range(200)])
+    shares = mix(torch.zeros(200, 1), alpha)[2]
     assert shares.min() >= 0.5
     assert shares.max() <= 1
     assert shares.unique().numel() > 50
@@ -30,10 +37,10 @@ def test_share_is_from_a_half_to_one(alpha):
 
 def test_share_follows_the_beta_distribution():
     # Of Beta(1, 1), the uniform one, the larger part is uniform from a half to one.
-    shares = torch.stack([mix(torch.zeros(1, 1), 1.0)[2] for _ in range(2000)])
+    shares = mix(torch.zeros(2000, 1), 1.0)[2]
     assert shares.mean().item() == pytest.approx(0.75, abs=0.01)
     # A large alpha mixes halves.
-    halves = torch.stack([mix(torch.zeros(1, 1), 200.0)[2] for _ in range(50)])
+    halves = mix(torch.zeros(50, 1), 200.0)[2]
     assert halves.max() < 0.7
 
 
@@ -54,8 +61,10 @@ def test_mix_keeps_the_type_of_the_features():
 
 def test_gradients_flow_to_both_partners():
     features = torch.ones(4, 2, requires_grad=True)
-    mix(features, 1.0)[0].sum().backward()
-    torch.testing.assert_close(features.grad, torch.ones(4, 2))
+    mixed, other, share = mix(features, 1.0)
+    mixed.sum().backward()
+    expected = share.index_add(0, other, 1 - share)
+    torch.testing.assert_close(features.grad, expected[:, None].expand(4, 2))
 
 
 class Scaled(torch.nn.Sequential):

@@ -67,8 +67,8 @@ def test_mixup_mixes_features_and_labels_alike(make_task, make_features):
     torch.manual_seed(3)
     loss = task.training_step(batch, 0)
     torch.manual_seed(3)
-    share = float(torch.distributions.Beta(0.7, 0.7).sample())
-    share, order = max(share, 1 - share), torch.randperm(6)
+    share = torch.distributions.Beta(0.7, 0.7).sample((6, 1))
+    share, order = torch.maximum(share, 1 - share), torch.randperm(6)
     features = share * batch.features + (1 - share) * batch.features[order]
     wanted = share * torch.eye(10)[:6] + (1 - share) * torch.eye(10)[:6][order]
     expected = F.cross_entropy(task.classifier.head(features), wanted)

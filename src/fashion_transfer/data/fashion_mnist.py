@@ -40,6 +40,7 @@ class FashionMNISTDataModule(ClassificationDataModule):
         images_per_class: size of the subset per class; "all" takes what validation leaves.
         selection: "first" in file order or "random" under `seed`.
         val_per_class: validation images per class; 0: no validation.
+        batch_size: images per step.
         check_md5: refuse any files but the official ones. Other data sets in their format have ten
             classes, too, and square images; their test files may be empty.
         **options: of `ClassificationDataModule`.
@@ -57,10 +58,11 @@ class FashionMNISTDataModule(ClassificationDataModule):
         images_per_class: int | Literal["all"] = 500,
         selection: Literal["first", "random"] = "first",
         val_per_class: int = 100,
+        batch_size: int = 256,
         check_md5: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(batch_size=batch_size, **options)
         self.dir = dir
         self.images_per_class = images_per_class
         self.selection = selection

@@ -9,10 +9,10 @@ from torch import Tensor
 def cross_entropy(
     logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
 ) -> Tensor:
-    """The mean cross-entropy of a batch, each image weighted by its label.
+    """The cross-entropy of each image of a batch, weighted by its label: (B,).
 
-    The sum of weighted losses is divided by the number of images, not by the sum of the weights:
-    an image counts the same in whatever batch it is.
+    Their mean is the loss of the batch: the weights do not divide it, so an image counts the same
+    in whatever batch it is.
 
     Args:
         logits: (B, C).
@@ -20,10 +20,8 @@ def cross_entropy(
         label_smoothing: 0 to under 1.
         weights: float, (C,), by label; None: every image counts the same.
     """
-    if weights is None:
-        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     losses = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
-    return (weights[labels] * losses).mean()
+    return losses if weights is None else weights[labels] * losses
 
 
 def balanced_weights(image_counts: Sequence[int]) -> list[float]:

@@ -16,7 +16,7 @@ def mixed_logits(head: nn.Module, features: Tensor, alpha: float) -> tuple[Tenso
         alpha: see `mix`.
 
     Returns:
-        The logits, (B, C); for each row the other one, int64, (B,); the share, a scalar.
+        The logits, (B, C); for each row the other one, int64, (B,), and its share, (B,).
     """
     layers = [head]
     if isinstance(head, nn.Sequential) and type(head).forward is nn.Sequential.forward:
@@ -30,20 +30,23 @@ def mixed_logits(head: nn.Module, features: Tensor, alpha: float) -> tuple[Tenso
 
 
 def mix(features: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Mixes each row of a batch with another by a share that is drawn once per batch.
+    """Mixes each row of a batch with another, by a share that is drawn for each row.
 
     Zhang et al. 2018, "mixup: beyond empirical risk minimization", section 2; of features: Verma et
-    al. 2019, "Manifold mixup". The share is at least a half, so a row's own label weighs more.
+    al. 2019, "Manifold mixup". One share for the whole batch, as there, is less accurate the larger
+    the batches are. A share is at least a half, so a row's own label weighs more.
 
     Args:
         features: float, (B, D).
-        alpha: of the distribution Beta(alpha, alpha) of the share, above 0.
+        alpha: of the distribution Beta(alpha, alpha) of the shares, above 0.
 
     Returns:
-        The mixed features, (B, D); for each row the other one, int64, (B,); the share, a scalar.
+        The mixed features, (B, D); for each row the other one, int64, (B,), and its share, (B,).
     """
-    share = torch.distributions.Beta(alpha, alpha, validate_args=False).sample().to(features)
+    beta = torch.distributions.Beta(alpha, alpha, validate_args=False)
+    share = beta.sample((len(features),)).to(features)
     share = torch.maximum(share, 1 - share)
     other = torch.randperm(len(features), device=features.device)
-    mixed = features[other].lerp_(features, share)  # in place: each copy of a batch takes time
+    # In place: each copy of a batch takes time.
+    mixed = features[other].lerp_(features, share[:, None])
     return mixed, other, share

@@ -35,7 +35,7 @@ from fashion_transfer.models.outputs import validation_metrics
 
 log = logging.getLogger(__name__)
 
-ADAMW = partial(torch.optim.AdamW, lr=0.001, weight_decay=3.0)
+ADAMW = partial(torch.optim.AdamW, lr=0.003, weight_decay=3.0)
 ONE_CYCLE = partial(torch.optim.lr_scheduler.OneCycleLR, pct_start=0.3)
 
 
@@ -168,10 +168,10 @@ class ClassificationTask(EvaluationTask):
         if self.mixup:
             logits, other, share = mixed_logits(self.classifier.head, features, self.mixup)
             first, second = self._loss(logits, labels), self._loss(logits, labels[other])
-            loss = share * first + (1 - share) * second
+            loss = (share * first + (1 - share) * second).mean()
         else:
             logits = self.classifier.head(features)
-            loss = self._loss(logits, labels)
+            loss = self._loss(logits, labels).mean()
         loader = self.trainer.train_dataloader if ranks.world_size() > 1 else None
         count, total = share_of(loader, len(batch), batch_idx)
         if count:
