@@ -364,14 +364,14 @@ def test_space_for_all_that_is_to_come_is_checked_before_anything_is_computed(st
     assert backbone.given == 200
 
 
-def test_a_plan_draws_each_missing_image_once_and_most_of_them_ahead(store):
-    drawn, ahead = [], []
+def test_a_plan_draws_each_missing_image_once_and_prefetches_most(store):
+    drawn, prefetched = [], []
 
     def of_view(view):
         def counted(rows, device):
             if len(rows) > 1:  # a single one only shows what the images are like
                 drawn.extend((view, row) for row in rows.tolist())
-                ahead.append(threading.current_thread() is not threading.main_thread())
+                prefetched.append(threading.current_thread() is not threading.main_thread())
             return draw(rows)
 
         return counted
@@ -380,13 +380,13 @@ def test_a_plan_draws_each_missing_image_once_and_most_of_them_ahead(store):
     extractor = Extractor(StandIn(), store)
     first = (*requests[1][:2], np.arange(10), requests[1][3])  # of the second, some are cached
     extractor(*first)
-    drawn.clear(), ahead.clear()
+    drawn.clear(), prefetched.clear()
     with extractor.plan([(*request, "images") for request in requests]):
         for request in requests:
             extractor(*request)
     missing = [(v, row) for v in range(3) for row in range(10 * (v == 1), 2 * CHUNK)]
     assert sorted(drawn) == missing
-    assert ahead == [False, True, True, True, True, True]
+    assert prefetched == [False, True, True, True, True, True]
 
 
 def test_calls_of_a_plan_share_one_progress_bar(store, monkeypatch):

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fashion_transfer import ranks
 from fashion_transfer.errors import FashionTransferError
-from fashion_transfer.features.ahead import Ahead, Inputs, Part
 from fashion_transfer.features.backbone import Backbone
+from fashion_transfer.features.prefetch import Inputs, Part, Prefetcher
 from fashion_transfer.features.store import FeatureStore, kernel_dir
 from fashion_transfer.features.table import ANOTHER_FOLDER, FeatureTable
 from fashion_transfer.progress import ProgressBar, progress_bar
@@ -66,7 +66,7 @@ class Extractor:
         self.all_nodes = True
         self._progress: ProgressBar | None = None
         self._wanted = 0  # images of all requests
-        self._ahead: Ahead | None = None
+        self._prefetcher: Prefetcher | None = None
         backbone.use_packages(store)
         backbone.engine.auto = None  # of this run: another one may have had the backbone
         # torch's default is a temporary folder. It may have put that here by now, and reads it
@@ -146,10 +146,10 @@ class Extractor:
         with progress_bar("features", -(-images // ranks.world_size())) as progress:
             self._progress = progress
             try:
-                with Ahead(self.device, planned) as self._ahead:
+                with Prefetcher(self.device, planned) as self._prefetcher:
                     yield
             finally:
-                self._progress = self._ahead = None
+                self._progress = self._prefetcher = None
             # Another run may have computed some meanwhile, and what is damaged is found late.
             progress.advance(progress.total - progress.done)
 
@@ -204,14 +204,14 @@ class Extractor:
     ) -> None:
         size = self.backbone.pass_size(image_size)
         parts = [Part(inputs, p) for p in np.split(rows, range(size, len(rows), size)) if len(p)]
-        bar, thread = _bar(self._progress, title, len(rows)), _opened(self._ahead, self.device)
-        with bar as progress, thread as ahead:
-            following = iter([*parts[1:], ahead.planned_after(inputs, size)])
+        bar, thread = _bar(self._progress, title, len(rows)), _opened(self._prefetcher, self.device)
+        with bar as progress, thread as prefetcher:
+            following = iter([*parts[1:], prefetcher.planned_after(inputs, size)])
             for start in range(0, len(parts), PASSES_PER_WRITE):
                 block = parts[start : start + PASSES_PER_WRITE]
                 passes: list[dict[str, Tensor]] = []
                 for part in block:
-                    passes.append(self.backbone.extract(ahead.images(part, next(following))))
+                    passes.append(self.backbone.extract(prefetcher.images(part, next(following))))
                     progress.advance(len(part.rows))
                 names = self._stored(table)
                 features = {n: torch.cat([nodes[n] for nodes in passes]) for n in names}
@@ -246,8 +246,8 @@ def _bar(shared: ProgressBar | None, title: str, count: int) -> AbstractContextM
     return nullcontext(shared)
 
 
-def _opened(ahead: Ahead | None, device: torch.device) -> AbstractContextManager[Ahead]:
-    return Ahead(device) if ahead is None else nullcontext(ahead)
+def _opened(shared: Prefetcher | None, device: torch.device) -> AbstractContextManager[Prefetcher]:
+    return Prefetcher(device) if shared is None else nullcontext(shared)
 
 
 def _check_room(size: int, announced: int, folder: Path) -> None:

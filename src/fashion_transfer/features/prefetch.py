@@ -1,4 +1,4 @@
-"""The backbone's input, prepared in a thread while the backbone computes what came before."""
+"""Prefetches the backbone's input: a thread prepares a pass while the backbone computes one."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,8 +28,8 @@ class Part(NamedTuple):
         return self.inputs is other.inputs and np.array_equal(self.rows, other.rows)
 
 
-class Ahead:
-    """Gives parts of sources as images, and prepares the one that comes next meanwhile.
+class Prefetcher:
+    """Gives the images of parts of sources, and prepares those of the next part meanwhile.
 
     Use it as a context: its thread ends with it.
 
@@ -46,7 +46,7 @@ class Ahead:
         self._thread = ThreadPoolExecutor(1, "inputs", torch.set_num_threads, (1,))
         self._next: tuple[Part, Future[Tensor]] | None = None
 
-    def __enter__(self) -> "Ahead":
+    def __enter__(self) -> "Prefetcher":
         return self
 
     def __exit__(self, *exception: object) -> None:
