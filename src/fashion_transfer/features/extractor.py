@@ -67,6 +67,7 @@ class Extractor:
         self._progress: ProgressBar | None = None
         self._wanted = 0  # images of all requests
         self._prefetcher: Prefetcher | None = None
+        self._planned: dict[int, tuple[FeatureTable, int, int]] = {}  # by the identity of the key
         backbone.use_packages(store)
         backbone.engine.auto = None  # of this run: another one may have had the backbone
         # torch's default is a temporary folder. It may have put that here by now, and reads it
@@ -94,7 +95,8 @@ class Extractor:
             FashionTransferError: the features cannot be written, are too many, or are not finite.
         """
         engine = self.backbone.engine
-        table, image_size, channels = self._table(key, source_size, rows, inputs)
+        opened = self._planned.get(id(key)) or self._table(key, source_size, rows, inputs)
+        table, image_size, channels = opened
         missing = self._missing(table, rows)
         # All ranks compile, or none: compiled features are entries of their own.
         if len(missing) and not all(ranks.gather(self._compiles(image_size, channels))):
@@ -133,11 +135,12 @@ class Extractor:
         if not ranks.rank():
             absent = []
             for key, source_size, rows, inputs, _ in requests:
-                table, *_ = self._table(key, source_size, rows, inputs)
-                absent.append((table, table.absent(rows)))
-            size = sum(self._bytes(table, len(rows)) for table, rows in absent)
+                self._planned[id(key)] = self._table(key, source_size, rows, inputs)
+                absent.append((table := self._planned[id(key)][0], table.absent(rows)))
+            size = sum(_bytes(self._stored(table), len(rows)) for table, rows in absent)
             self.all_nodes = self.all_nodes and self.announced + size <= ALL_NODES_BYTES
-            size = sum(self._bytes(table, len(rows)) for table, rows in absent)  # fewer nodes?
+            # Of fewer nodes, perhaps.
+            size = sum(_bytes(self._stored(table), len(rows)) for table, rows in absent)
             _check_room(size, self.announced, self.store.directory)
             images = sum(len(rows) for _, rows in absent)
             if ranks.world_size() == 1:
@@ -150,6 +153,7 @@ class Extractor:
                     yield
             finally:
                 self._progress = self._prefetcher = None
+                self._planned.clear()
             # Another run may have computed some meanwhile, and what is damaged is found late.
             progress.advance(progress.total - progress.done)
 
@@ -223,7 +227,7 @@ class Extractor:
     def _announce(self, table: FeatureTable, rows: np.ndarray, title: str) -> None:
         if not len(rows):
             return
-        size = self._bytes(table, len(rows))
+        size = _bytes(self._stored(table), len(rows))
         _check_room(size, self.announced, self.store.directory)
         self.announced += size
         log.info("computing the features of %d %s (%.0f MB on disk)", len(rows), title, size / 1e6)
@@ -234,9 +238,10 @@ class Extractor:
         """Width of each node that is stored."""
         return (self.backbone.node_widths if self.all_nodes else {}) | table.widths
 
-    def _bytes(self, table: FeatureTable, count: int) -> int:
-        # float16, and a checksum of 4 bytes
-        return count * sum(2 * width + 4 for width in self._stored(table).values())
+
+def _bytes(widths: Mapping[str, int], count: int) -> int:
+    # float16, and a checksum of 4 bytes
+    return count * sum(2 * width + 4 for width in widths.values())
 
 
 def _bar(shared: ProgressBar | None, title: str, count: int) -> AbstractContextManager[ProgressBar]:
