@@ -33,6 +33,7 @@ GROUPS = {
     "logger": "Loggers",
     "paths": "Folders",
     "recipe": "Recipes of data sets",
+    "recipe/optimizer": "Recipes of data sets, for an optimizer",
     "search": "Spaces of a search",
     "experiment": "Experiments",
     "debug": "Debugging",
@@ -45,7 +46,7 @@ GROUPS = {
 """Headings by folder of `conf/`, in the order of the page."""
 
 SHOWN_AS_THEY_ARE = (
-    *("recipe", "search", "experiment", "debug"),
+    *("recipe", "recipe/optimizer", "search", "experiment", "debug"),
     *("hydra", "hydra/job_logging", "hydra/sweeper", "hydra/launcher", "hydra/help"),
 )
 """Folders whose files give other values to keys that are explained elsewhere."""
