@@ -188,7 +188,7 @@ WRONG = {
     "no head, deleted": ("~model/head", "there is no model.head: choose one by model/head=linear"),
     "no optimizer, as a group": (
         "model/optimizer=null",
-        "there is no model.optimizer: choose one by model/optimizer=adam, model/optimizer=adamw",
+        "there is no model/optimizer: choose one by model/optimizer=adamw or another file of",
     ),
     "no data set": (
         "data=null",

@@ -18,6 +18,7 @@ GROUPS = (
     "paths",
     "policy",
     "recipe",
+    "recipe/optimizer",
     "trainer",
 )
 """The configuration groups of train.py."""
@@ -25,7 +26,12 @@ GROUPS = (
 WITHOUT_FILE = ("debug", "experiment")
 """Those of which no file is chosen by default."""
 
-NEEDED = {"data": "fashion_mnist", "paths": "default"}
+NEEDED = {
+    "data": "fashion_mnist",
+    "model": "default",
+    "model/optimizer": "adamw",
+    "paths": "default",
+}
 """Those without which no configuration can be composed, by a file of theirs."""
 
 _NO_NAME = re.compile(r"[-+\d.]+|true|false", re.IGNORECASE)
