@@ -25,6 +25,11 @@ def test_groups_are_the_folders_of_conf():
         ("debug=null", ""),
         ("+debug=null experiment=fast", "experiment=fast"),
         ("+experiment=fast experiment=null", ""),
+        ("recipe=null", "~recipe/optimizer@model.optimizer ~recipe"),
+        ("~recipe", "~recipe/optimizer@model.optimizer ~recipe"),
+        ("recipe/optimizer=null", "~recipe/optimizer@model.optimizer"),
+        ("recipe/optimizer=folder_adamw", "recipe/optimizer@model.optimizer=folder_adamw"),
+        ("recipe=folder", "recipe=folder"),
         ("ckpt_path=null", "ckpt_path=null"),
         ("model.scheduler=null", "model.scheduler=null"),
         ("-m experiment=null,fast", "-m experiment=null,fast"),
@@ -45,3 +50,11 @@ def test_no_file_of_a_group_that_is_needed_is_a_mistake(argument):
     group = argument.strip("~").partition("=")[0]
     with pytest.raises(FashionTransferError, match=f"^there is no {group}: choose one by {group}="):
         group_choices([argument])
+
+
+def test_no_optimizer_names_all_of_them():
+    files = sorted(path.stem for path in (CONF / "model/optimizer").glob("*.yaml"))
+    assert len(files) > 1
+    with pytest.raises(FashionTransferError) as caught:
+        group_choices(["model/optimizer=null"])
+    assert all(f"model/optimizer={name}" in str(caught.value) for name in files)

@@ -188,15 +188,15 @@ WRONG = {
     "no head, deleted": ("~model/head", "there is no model.head: choose one by model/head=linear"),
     "no optimizer, as a group": (
         "model/optimizer=null",
-        "there is no model/optimizer: choose one by model/optimizer=adamw or another file of",
+        "there is no model/optimizer: choose one by model/optimizer=adam, model/opt",
     ),
     "no data set": (
         "data=null",
-        "there is no data: choose one by data=fashion_mnist or",
+        "there is no data: choose one by data=clothing, data=fashion_mnist",
     ),
     "no data set, deleted": (
         "~data",
-        "there is no data: choose one by data=fashion_mnist or",
+        "there is no data: choose one by data=clothing, data=fashion_mnist",
     ),
     "no monitored metric, deleted": ("~monitor.metric", "monitor.metric has no value: give one"),
     "no trainer, deleted": ("~trainer", "there is no trainer: choose one by trainer="),

@@ -1,6 +1,7 @@
 """`GROUP=null` among the arguments, which Hydra knows in files alone. Imports no torch."""
 
 import re
+from pathlib import Path
 
 from fashion_transfer.errors import FashionTransferError
 
@@ -26,13 +27,13 @@ GROUPS = (
 WITHOUT_FILE = ("debug", "experiment")
 """Those of which no file is chosen by default."""
 
-NEEDED = {
-    "data": "fashion_mnist",
-    "model": "default",
-    "model/optimizer": "adamw",
-    "paths": "default",
-}
-"""Those without which no configuration can be composed, by a file of theirs."""
+NEEDED = ("data", "model", "model/optimizer", "paths")
+"""Those without which no configuration can be composed."""
+
+OPTIMIZER_RECIPE = "recipe/optimizer@model.optimizer"
+"""The group recipe/optimizer as Hydra knows it: with the node that it is of."""
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
 
 _NO_NAME = re.compile(r"[-+\d.]+|true|false", re.IGNORECASE)
 
@@ -41,7 +42,7 @@ def group_choices(arguments: list[str]) -> list[str]:
     """Returns arguments in which Hydra takes `GROUP=null` for no file of that group.
 
     A group that has a file by default is deleted from the defaults; one that has none loses what
-    was chosen before.
+    was chosen before. Without a recipe, there is none for the optimizer, either.
 
     Raises:
         FashionTransferError: a number or a truth value is given for the name of a file, or none
@@ -51,12 +52,18 @@ def group_choices(arguments: list[str]) -> list[str]:
     for argument in arguments:
         key, _, value = argument.partition("=")
         group = key.lstrip("+~")
-        if group in NEEDED and (value == "null" or key == f"~{group}"):
-            raise FashionTransferError(
-                f"there is no {group}: choose one by {group}={NEEDED[group]} or another file of "
-                f"conf/{group}"
-            )
-        if group not in GROUPS or key.startswith("~"):
+        none = value == "null" or key == f"~{group}"
+        if none and group in NEEDED:
+            files = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+            # default.yaml is what the others have in common, or the only one.
+            names = [name for name in files if name != "default"] or files
+            choices = ", ".join(f"{group}={name}" for name in names)
+            raise FashionTransferError(f"there is no {group}: choose one by {choices}")
+        if none and group in ("recipe", "recipe/optimizer"):
+            result += [f"~{OPTIMIZER_RECIPE}", *(["~recipe"] if group == "recipe" else [])]
+        elif group == "recipe/optimizer":
+            result.append(f"{OPTIMIZER_RECIPE}={value}")
+        elif group not in GROUPS or key.startswith("~"):
             result.append(argument)
         elif value == "null" and group in WITHOUT_FILE:
             result = [a for a in result if a.partition("=")[0].lstrip("+") != group]
