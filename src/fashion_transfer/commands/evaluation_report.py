@@ -18,15 +18,16 @@ from fashion_transfer.models import Classifier
 from fashion_transfer.reporting import (
     WarningRow,
     confidence_histograms,
+    draw_figure,
     evaluation_sets_sheet,
     mistakes_sheet,
     print_warnings,
     reliability_diagram,
     risk_coverage_figure,
+    save_picture,
     warnings_markdown,
 )
 from fashion_transfer.reporting.image_sheets import EXAMPLES, MAX_SETS
-from fashion_transfer.reporting.plotting import draw_figure, save_picture
 
 Examples = dict[str, tuple[list[np.ndarray], list[Prediction]]]
 """Images of each evaluation set, by its name, and their predictions."""

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ ALL_NODES_BYTES = 4e9
 
 FEWER = "use fewer images or views, or a smaller image size"
 
+
+T = TypeVar("T")
 
 Request = tuple[Mapping[str, Any], int | None, np.ndarray, Inputs, str]
 """The arguments of a call of an extractor."""
@@ -130,21 +132,19 @@ class Extractor:
         Raises:
             FashionTransferError: what is missing has no room on the disk, or is too much.
         """
-        requests, images, planned = list(requests), 0, []
+        requests, absent, parts = list(requests), [], []
         self._decide_compiling(requests)
         if not ranks.rank():
-            absent = []
             for key, source_size, rows, inputs, _ in requests:
                 self._planned[id(key)] = self._table(key, source_size, rows, inputs)
-                absent.append((table := self._planned[id(key)][0], table.absent(rows)))
-            size = sum(_bytes(self._stored(table), len(rows)) for table, rows in absent)
-            self.all_nodes = self.all_nodes and self.announced + size <= ALL_NODES_BYTES
-            # Of fewer nodes, perhaps.
-            size = sum(_bytes(self._stored(table), len(rows)) for table, rows in absent)
-            _check_room(size, self.announced, self.store.directory)
-            images = sum(len(rows) for _, rows in absent)
-            if ranks.world_size() == 1:
-                planned = [Part(r[3], rows) for r, (_, rows) in zip(requests, absent, strict=True)]
+                table, *_ = self._planned[id(key)]
+                absent.append((table, table.absent(rows)))
+                parts.append(Part(inputs, absent[-1][1]))
+            within = self.announced + self._size(absent) <= ALL_NODES_BYTES
+            self.all_nodes = self.all_nodes and within
+            _check_room(self._size(absent), self.announced, self.store.directory)
+        images = sum(len(rows) for _, rows in absent)
+        planned = parts if ranks.world_size() == 1 else []
         self.all_nodes = ranks.broadcast(self.all_nodes)
         with progress_bar("features", -(-images // ranks.world_size())) as progress:
             self._progress = progress
@@ -208,8 +208,11 @@ class Extractor:
     ) -> None:
         size = self.backbone.pass_size(image_size)
         parts = [Part(inputs, p) for p in np.split(rows, range(size, len(rows), size)) if len(p)]
-        bar, thread = _bar(self._progress, title, len(rows)), _opened(self._prefetcher, self.device)
-        with bar as progress, thread as prefetcher:
+        with (
+            _shared(self._progress) or progress_bar(title, len(rows)) as progress,
+            _shared(self._prefetcher) or Prefetcher(self.device) as prefetcher,
+        ):
+            progress.rename(title)
             following = iter([*parts[1:], prefetcher.planned_after(inputs, size)])
             for start in range(0, len(parts), PASSES_PER_WRITE):
                 block = parts[start : start + PASSES_PER_WRITE]
@@ -227,32 +230,29 @@ class Extractor:
     def _announce(self, table: FeatureTable, rows: np.ndarray, title: str) -> None:
         if not len(rows):
             return
-        size = _bytes(self._stored(table), len(rows))
+        size = self._size([(table, rows)])
         _check_room(size, self.announced, self.store.directory)
         self.announced += size
         log.info("computing the features of %d %s (%.0f MB on disk)", len(rows), title, size / 1e6)
         if ranks.world_size() > 1:
             table.reserve(rows, self._stored(table))
 
+    def _size(self, absent: Iterable[tuple[FeatureTable, np.ndarray]]) -> int:
+        """Bytes on disk of what some tables lack."""
+        total = 0
+        for table, rows in absent:
+            # float16, and a checksum of 4 bytes
+            total += len(rows) * sum(2 * width + 4 for width in self._stored(table).values())
+        return total
+
     def _stored(self, table: FeatureTable) -> dict[str, int]:
         """Width of each node that is stored."""
         return (self.backbone.node_widths if self.all_nodes else {}) | table.widths
 
 
-def _bytes(widths: Mapping[str, int], count: int) -> int:
-    # float16, and a checksum of 4 bytes
-    return count * sum(2 * width + 4 for width in widths.values())
-
-
-def _bar(shared: ProgressBar | None, title: str, count: int) -> AbstractContextManager[ProgressBar]:
-    if shared is None:
-        return progress_bar(title, count)
-    shared.rename(title)
-    return nullcontext(shared)
-
-
-def _opened(shared: Prefetcher | None, device: torch.device) -> AbstractContextManager[Prefetcher]:
-    return Prefetcher(device) if shared is None else nullcontext(shared)
+def _shared(value: T | None) -> AbstractContextManager[T] | None:
+    """A context with what a plan's calls share, which stays open; None outside of a plan."""
+    return None if value is None else nullcontext(value)
 
 
 def _check_room(size: int, announced: int, folder: Path) -> None:

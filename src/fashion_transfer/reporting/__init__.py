@@ -12,7 +12,7 @@ from fashion_transfer.reporting.image_sheets import (
     mistakes_sheet,
 )
 from fashion_transfer.reporting.learning_curves import curves_figure
-from fashion_transfer.reporting.plotting import save_figure
+from fashion_transfer.reporting.plotting import draw_figure, save_figure, save_picture
 from fashion_transfer.reporting.predictions import (
     ImagePrediction,
     PredictionSummary,
@@ -43,6 +43,7 @@ __all__ = [
     "WarningRow",
     "confidence_histograms",
     "curves_figure",
+    "draw_figure",
     "evaluation_sets_sheet",
     "label_issues_sheet",
     "mistakes_sheet",
@@ -58,6 +59,7 @@ __all__ = [
     "results_markdown",
     "risk_coverage_figure",
     "save_figure",
+    "save_picture",
     "warning_summary",
     "warnings_markdown",
     "write_gallery",

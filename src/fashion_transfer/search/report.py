@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fashion_transfer.files import write_csv, write_text
-from fashion_transfer.reporting.plotting import save_figure
+from fashion_transfer.reporting import save_figure
 from fashion_transfer.reporting.search import history_figure, importance_figure, slices_figure
 from fashion_transfer.reporting.tables import markdown_table
 from fashion_transfer.runs.record import read_metrics

@@ -65,7 +65,7 @@ class TorchvisionAdapter(BackboneAdapter):
 
     def nodes(self, network: nn.Module) -> tuple[str, ...]:
         """Returns `layer1` to `layer4`."""
-        return tuple(name for name, _ in network.named_children() if name.startswith("layer"))
+        return _stage_names(network)
 
     def make_stages(self, network: nn.Module, nodes: Sequence[str]) -> nn.Module:
         """Returns `TorchvisionStages(network, nodes)`."""
@@ -102,10 +102,8 @@ class TorchvisionStages(nn.Module):
         super().__init__()
         self.nodes = tuple(nodes)
         names = list(dict.fromkeys(split_node(node)[0] for node in nodes))
-        children = [name for name, _ in network.named_children()]
-        last = children.index("layer4") + 1 if "layer4" in children else 0
         # Tracing, which gives nodes within a stage, too, takes a third of a second.
-        whole = set(names) <= set(children[:last])
+        whole = set(names) <= set(_stage_names(network))
         self.network = _Stages(network, names) if whole else _trace(network, names)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -136,6 +134,11 @@ class _Stages(nn.Sequential):
             if name in self.names:
                 maps[name] = images
         return maps
+
+
+def _stage_names(network: nn.Module) -> tuple[str, ...]:
+    """Returns the stages of a ResNet, in order."""
+    return tuple(name for name, _ in network.named_children() if name.startswith("layer"))
 
 
 def _trace(network: nn.Module, names: Sequence[str]) -> nn.Module:
