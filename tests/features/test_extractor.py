@@ -389,6 +389,23 @@ def test_a_plan_draws_each_missing_image_once_and_prefetches_most(store):
     assert prefetched == [False, True, True, True, True, True]
 
 
+def test_a_plan_of_cached_images_draws_one_of_them_alone(store):
+    drawn = []
+
+    def counted(rows, device):
+        drawn.extend(rows.tolist())
+        return draw(rows)
+
+    requests = [(KEY | {"view": v}, ROWS, np.arange(50), counted, "images") for v in range(3)]
+    for expected in (1 + 3 * 50, 1):  # one shows how many channels there are
+        extractor = Extractor(StandIn(), store)
+        with extractor.plan(requests):
+            for request in requests:
+                extractor(*request)
+        assert len(drawn) == expected
+        drawn.clear()
+
+
 def test_calls_of_a_plan_share_one_progress_bar(store, monkeypatch):
     bars = []
 

@@ -292,7 +292,7 @@ def test_extractor_compiles_if_the_images_that_are_wanted_are_many(without, tmp_
     monkeypatch.setattr(engine, "_has_compiler", lambda: True)
 
     def request(count):
-        return {"images": "any"}, 100, np.arange(count), draw, "images"
+        return {"images": "any", "image_size": 32}, 100, np.arange(count), draw, "images"
 
     def draw(rows, device):
         return torch.zeros(len(rows), 1, 32, 32)

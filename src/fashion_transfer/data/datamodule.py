@@ -50,7 +50,8 @@ class Extractor(Protocol):
         """Features of some images of a source.
 
         Args:
-            key: all that determines the backbone's input, JSON types only.
+            key: all that determines the backbone's input, JSON types only; its height and width in
+                pixels is `image_size`.
             source_size: number of images in the source; None: rows are keys of images.
             rows: int64, (N,), the images wanted.
             inputs: gives the backbone's input for some rows, (B, C, S, S) in [0, 1], on a device.

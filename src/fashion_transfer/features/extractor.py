@@ -69,7 +69,7 @@ class Extractor:
         self._progress: ProgressBar | None = None
         self._wanted = 0  # images of all requests
         self._prefetcher: Prefetcher | None = None
-        self._planned: dict[int, tuple[FeatureTable, int, int]] = {}  # by the identity of the key
+        self._planned: dict[int, FeatureTable] = {}  # by the identity of the key
         backbone.use_packages(store)
         backbone.engine.auto = None  # of this run: another one may have had the backbone
         # torch's default is a temporary folder. It may have put that here by now, and reads it
@@ -87,7 +87,8 @@ class Extractor:
         """Returns a table with the features of images, computing those that are missing.
 
         Args:
-            key: all that determines the images that reach the backbone, JSON types only.
+            key: all that determines the images that reach the backbone, JSON types only; their
+                height and width in pixels is its `image_size`.
             source_size: how many images the source has; None: they are content-addressed.
             rows: which of them are wanted, int64; the keys of content-addressed images.
             inputs: gives the images of some rows, on a device.
@@ -96,14 +97,13 @@ class Extractor:
         Raises:
             FashionTransferError: the features cannot be written, are too many, or are not finite.
         """
-        engine = self.backbone.engine
-        opened = self._planned.get(id(key)) or self._table(key, source_size, rows, inputs)
-        table, image_size, channels = opened
+        image_size = key["image_size"]
+        table = self._planned.get(id(key)) or self._table(key, source_size)
         missing = self._missing(table, rows)
         # All ranks compile, or none: compiled features are entries of their own.
-        if len(missing) and not all(ranks.gather(self._compiles(image_size, channels))):
-            engine.compile = False
-            table, *_ = self._table(key, source_size, rows, inputs)
+        if len(missing) and not all(ranks.gather(self._compiles(image_size, missing, inputs))):
+            self.backbone.engine.compile = False
+            table = self._table(key, source_size)
             missing = self._missing(table, rows)
         if len(missing):
             with nullcontext() if ranks.rank() else self.store.lock(table.folder):
@@ -136,8 +136,7 @@ class Extractor:
         self._decide_compiling(requests)
         if not ranks.rank():
             for key, source_size, rows, inputs, _ in requests:
-                self._planned[id(key)] = self._table(key, source_size, rows, inputs)
-                table, *_ = self._planned[id(key)]
+                table = self._planned[id(key)] = self._table(key, source_size)
                 absent.append((table, table.absent(rows)))
                 parts.append(Part(inputs, absent[-1][1]))
             within = self.announced + self._size(absent) <= ALL_NODES_BYTES
@@ -168,17 +167,14 @@ class Extractor:
         self._wanted += sum(len(rows) for _, _, rows, _, _ in requests)
         if engine.auto or not requests:
             return
-        _, _, rows, inputs, _ = requests[0]
+        key, _, rows, inputs, _ = requests[0]
         self.backbone.to_device(self.device)
-        channels, image_size = inputs(rows[:1], self.device).shape[1:3]
-        engine.auto = ranks.broadcast(engine.pays(image_size, channels, self._wanted))
+        channels = inputs(rows[:1], self.device).shape[1]
+        engine.auto = ranks.broadcast(engine.pays(key["image_size"], channels, self._wanted))
 
-    def _table(
-        self, key: Mapping[str, Any], source_size: int | None, rows: np.ndarray, inputs: Inputs
-    ) -> tuple[FeatureTable, int, int]:
-        """The table of a source under a view, and the size and the channels of its images."""
-        precision = self.backbone.to_device(self.device)
-        channels, image_size = inputs(rows[:1], self.device).shape[1:3]
+    def _table(self, key: Mapping[str, Any], source_size: int | None) -> FeatureTable:
+        """The table of a source under a view."""
+        precision, image_size = self.backbone.to_device(self.device), key["image_size"]
         # Each node is a file of its own, and a renamed file of weights is the same weights.
         excluded = ("pool", "unfreeze_last", "weights")
         identity = {k: v for k, v in self.backbone.identity.items() if k not in excluded}
@@ -192,12 +188,14 @@ class Extractor:
             "versions": {"torch": torch.__version__, **self.backbone.versions},
         }
         widths = self.backbone.cached_widths(image_size)
-        return self.store.open(full_key, widths, source_size), image_size, channels
+        return self.store.open(full_key, widths, source_size)
 
-    def _compiles(self, image_size: int, channels: int) -> bool:
+    def _compiles(self, image_size: int, rows: np.ndarray, inputs: Inputs) -> bool:
         """Whether what is to be compiled can be."""
         engine = self.backbone.engine
-        return not engine.compiles(image_size) or engine.try_compiling(image_size, channels)
+        if not engine.compiles(image_size):
+            return True
+        return engine.try_compiling(image_size, inputs(rows[:1], self.device).shape[1])
 
     def _missing(self, table: FeatureTable, rows: np.ndarray) -> np.ndarray:
         """The missing rows, as rank 0 finds them: to check all of them takes a while."""

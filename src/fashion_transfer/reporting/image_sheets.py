@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from fashion_transfer.confidence.decision import Prediction
 from fashion_transfer.errors import FashionTransferError
 from fashion_transfer.reporting.plotting import (
     DARK,
+    DPI,
     VERMILION,
     Array,
     Images,
@@ -179,7 +181,7 @@ def _rows(pictures: Sequence[Array], captions: Sequence[str]) -> list[_Row]:
 
 
 def _sheet(rows: Sequence[_Row], title: str, blocks: int = 1) -> "Figure":
-    """Draws images in rows on one pair of axes: laying out hundreds of axes would take a minute.
+    """Draws images in rows on one pair of axes, as one image: hundreds of either take long.
 
     Args:
         rows: of the sheet.
@@ -203,26 +205,35 @@ def _sheet(rows: Sequence[_Row], title: str, blocks: int = 1) -> "Figure":
     height = side * bottom
     figure = new_figure(side * right, height + TITLE_HEIGHT, measured=False)
     axis = figure.add_axes((0, 0, 1, height / (height + TITLE_HEIGHT)))
+    pixels = round(DPI * side)  # of an image's side
+    canvas = Image.new("RGB", (round(pixels * right), round(pixels * bottom)), "white")
     for number, (name, row_of, texts) in enumerate(zip(names, rows, captions, strict=True)):
         block, place = divmod(number, length)
         left, top = width * block + name_width, tops[place]
         axis.text(left - 0.1, top + 0.5, literal(name), ha="right", va="center", fontsize=10)
         for column, (picture, text) in enumerate(zip(row_of.pictures, texts, strict=True)):
-            _draw(axis, picture, text, left + STEP * column, top)
+            x = left + STEP * column
+            _paste(canvas, picture, round(pixels * x), round(pixels * top), pixels)
+            _write(axis, text, x + 0.5, top + 1.03)
+    axis.imshow(canvas, extent=(0, right, bottom, 0), interpolation="nearest")
     axis.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal")
     axis.set_axis_off()
     axis.set_title(literal(title), fontsize=12, y=1)
     return figure
 
 
-def _draw(axis: Any, picture: Array, text: str, left: float, top: float) -> None:
-    height, width = (side / max(picture.shape[:2]) for side in picture.shape[:2])
-    x_margin, y_margin = (1 - width) / 2, (1 - height) / 2
-    extent = (left + x_margin, left + 1 - x_margin, top + 1 - y_margin, top + y_margin)
-    axis.imshow(picture, "gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
+def _paste(canvas: Image.Image, picture: Array, left: int, top: int, side: int) -> None:
+    """Pastes a picture, centred, into a square of a canvas; all in pixels."""
+    image = Image.fromarray(picture)
+    size = [max(1, round(side * edge / max(image.size))) for edge in image.size]
+    enlarged = size[0] >= image.width
+    resized = image.resize(size, Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX)
+    canvas.paste(resized, (left + (side - size[0]) // 2, top + (side - size[1]) // 2))
+
+
+def _write(axis: Any, text: str, centre: float, top: float) -> None:
     color = VERMILION if text.startswith(WARNING_SIGN) else DARK
-    drawn = literal(text)
-    axis.text(left + 0.5, top + 1.03, drawn, ha="center", va="top", fontsize=7, color=color)
+    axis.text(centre, top, literal(text), ha="center", va="top", fontsize=7, color=color)
 
 
 def _wrap(text: str, letters: int) -> str:

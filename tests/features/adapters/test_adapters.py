@@ -124,9 +124,9 @@ def test_third_library_gives_a_backbone_like_any_other(toys, images, caplog):
 
 def test_third_librarys_features_are_cached(toys, tmp_path, images):
     extractor = Extractor(make_toy(), FeatureStore(tmp_path))
-    rows = torch.arange(5).numpy()
+    rows, key = torch.arange(5).numpy(), {"split": "ab", "image_size": images.shape[-1]}
     for _ in range(2):
-        table = extractor({"split": "ab"}, 5, rows, lambda rows, device: images[rows])
+        table = extractor(key, 5, rows, lambda rows, device: images[rows])
     assert extractor.computed == 5
     assert torch.equal(table.gather(rows), make_toy().extract(images)["second"].half().float())
 
