@@ -86,6 +86,24 @@ def test_compression_changes_neither_pixels_nor_md5(idx_dir, gz_dir):
     assert raw.md5 == compressed.md5 == md5((idx_dir / TRAIN_IMAGES).read_bytes())
 
 
+def test_second_reader_decompresses_nothing_and_has_arrays_of_its_own(gz_dir, monkeypatch):
+    first = load_pair(gz_dir, train=True, check_md5=False)
+    pixels = first.images.copy()
+    monkeypatch.setattr(gzip, "decompress", None)
+    first.images[:] = 0
+    assert np.array_equal(load_pair(gz_dir, train=True, check_md5=False).images, pixels)
+
+
+def test_file_that_was_replaced_is_read_again(copied):
+    images = load_pair(copied, train=True, check_md5=False).images
+    path = copied / TRAIN_IMAGES
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 255
+    path.write_bytes(content)
+    again = load_pair(copied, train=True, check_md5=False).images
+    assert (again != images).sum() == 1
+
+
 def test_raw_file_is_preferred_to_the_gz_file(copied, write_idx):
     other = np.full((140, 28, 28), 7, np.uint8)
     write_idx(copied / f"{TRAIN_IMAGES}.gz", other)

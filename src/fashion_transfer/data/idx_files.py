@@ -6,6 +6,7 @@ import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,12 +149,10 @@ def read_idx(
     """
     remedy = f"delete it and {source}, or put a fresh copy there"
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        status = path.stat()
+        content, md5 = _content(path.resolve(), status.st_size, status.st_mtime_ns)
     except (OSError, EOFError, zlib.error) as error:
         raise FashionTransferError(f"{path} is damaged ({error}): {remedy}") from error
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if expected_md5 not in (None, md5):
         raise FashionTransferError(
             f"{path} is not the official file (MD5 of its content is {md5}, expected "
@@ -167,6 +166,15 @@ def read_idx(
     if len(content) != header + int(np.prod(shape, dtype=np.int64)):
         raise FashionTransferError(f"{path} is truncated ({len(content)} bytes): {remedy}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy(), md5
+
+
+@lru_cache(maxsize=4)  # both pairs of files: each job of a sweep reads them again
+def _content(path: Path, size: int, modified: int) -> tuple[bytes, str]:
+    """The uncompressed content of a file with this size and time, and its MD5."""
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
+    return content, hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _download_missing(directory: Path) -> None:
