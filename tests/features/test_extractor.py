@@ -392,11 +392,15 @@ def test_a_plan_draws_each_missing_image_once_and_prefetches_most(store):
 def test_a_plan_of_cached_images_draws_one_of_them_alone(store):
     drawn = []
 
-    def counted(rows, device):
-        drawn.extend(rows.tolist())
-        return draw(rows)
+    def of_view(view):
+        def counted(rows, device):
+            drawn.extend((view, row) for row in rows.tolist())
+            return draw(rows)
 
-    requests = [(KEY | {"view": v}, ROWS, np.arange(50), counted, "images") for v in range(3)]
+        return counted
+
+    keys = [KEY | {"view": view} for view in range(3)]
+    requests = [(key, ROWS, np.arange(50), of_view(key["view"]), "images") for key in keys]
     for expected in (1 + 3 * 50, 1):  # one shows how many channels there are
         extractor = Extractor(StandIn(), store)
         with extractor.plan(requests):

@@ -109,7 +109,7 @@ class Extractor:
             with nullcontext() if ranks.rank() else self.store.lock(table.folder):
                 # Again: another run may have filled them while this one waited.
                 missing = self._missing(table, rows)
-                if not ranks.rank():
+                if len(missing) and not ranks.rank():
                     self._announce(table, missing, title)
                 ranks.barrier()
                 part = np.array_split(missing, ranks.world_size())[ranks.rank()]
@@ -139,15 +139,14 @@ class Extractor:
                 table = self._planned[id(key)] = self._table(key, source_size)
                 absent.append((table, table.absent(rows)))
                 parts.append(Part(inputs, absent[-1][1]))
-            within = self.announced + self._size(absent) <= ALL_NODES_BYTES
-            self.all_nodes = self.all_nodes and within
+            self.all_nodes &= self.announced + self._size(absent) <= ALL_NODES_BYTES
             _check_room(self._size(absent), self.announced, self.store.directory)
         images = sum(len(rows) for _, rows in absent)
-        planned = parts if ranks.world_size() == 1 else []
         self.all_nodes = ranks.broadcast(self.all_nodes)
         with progress_bar("features", -(-images // ranks.world_size())) as progress:
             self._progress = progress
             try:
+                planned = parts if ranks.world_size() == 1 else ()
                 with Prefetcher(self.device, planned) as self._prefetcher:
                     yield
             finally:
@@ -226,8 +225,6 @@ class Extractor:
                 self.computed += len(written)
 
     def _announce(self, table: FeatureTable, rows: np.ndarray, title: str) -> None:
-        if not len(rows):
-            return
         size = self._size([(table, rows)])
         _check_room(size, self.announced, self.store.directory)
         self.announced += size
@@ -236,12 +233,9 @@ class Extractor:
             table.reserve(rows, self._stored(table))
 
     def _size(self, absent: Iterable[tuple[FeatureTable, np.ndarray]]) -> int:
-        """Bytes on disk of what some tables lack."""
-        total = 0
-        for table, rows in absent:
-            # float16, and a checksum of 4 bytes
-            total += len(rows) * sum(2 * width + 4 for width in self._stored(table).values())
-        return total
+        """Bytes on disk of what some tables lack: float16, and a checksum of 4 bytes."""
+        stored = [(len(rows), self._stored(table).values()) for table, rows in absent]
+        return sum(count * (2 * width + 4) for count, widths in stored for width in widths)
 
     def _stored(self, table: FeatureTable) -> dict[str, int]:
         """Width of each node that is stored."""
