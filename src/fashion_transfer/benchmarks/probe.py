@@ -166,7 +166,7 @@ def features(api: Api, config: Any, task: Mapping[str, Any]) -> Arrays:
     arrays: Arrays = {}
     for name, images in _image_sets(api, config, task).items():
         rows = images.rows[: task["count"]]
-        key = {"compared": name}
+        key = {"compared": name, "image_size": config.data.image_size}
         table = extractor(key, images.source_size, rows, partial(images.inputs, 0), name)
         arrays[name] = table.gather(rows).numpy()
     return arrays
