@@ -15,16 +15,20 @@ from fashion_transfer.reporting.image_sheets import MAX_MISTAKES, views_sheet
 from fashion_transfer.reporting.plotting import VERMILION
 
 
+def places(figure) -> list[tuple[float, float]]:
+    """Where the captions are, each under its picture."""
+    return [t.get_position() for t in figure.axes[0].texts if t.get_ha() == "center"]
+
+
 def pictures(figure) -> list[np.ndarray]:
-    """The square above each caption, RGB, one number in a hundred of its side apart."""
-    (axis,), captions = figure.axes, [t for t in figure.axes[0].texts if t.get_ha() == "center"]
-    canvas = axis.images[0].get_array()
-    _, right, bottom, _ = axis.images[0].get_extent()
-    places = np.linspace(0.005, 0.995, 100)
+    """The square above each caption: 100 x 100 of its pixels, RGB."""
+    (image,) = figure.axes[0].images
+    canvas, (_, right, bottom, _) = image.get_array(), image.get_extent()
+    offsets = np.linspace(0.005, 0.995, 100)
     squares = []
-    for x, y in (caption.get_position() for caption in captions):
-        columns = (x - 0.5 + places) / right * canvas.shape[1]
-        rows = (y - 1.03 + places) / bottom * canvas.shape[0]
+    for x, y in places(figure):
+        columns = (x - 0.5 + offsets) / right * canvas.shape[1]
+        rows = (y - 1.03 + offsets) / bottom * canvas.shape[0]
         squares.append(canvas[np.ix_(rows.astype(int), columns.astype(int))])
     return squares
 
@@ -126,7 +130,7 @@ def test_evaluation_sets_sheet_has_a_row_per_set(numbered_images, prediction, tm
         "⚠ ambiguous",
         "out-of-distribution:\nnone",
     ]
-    tops = [t.get_position()[1] for t in figure.axes[0].texts if t.get_ha() == "center"]
+    tops = [top for _, top in places(figure)]
     assert tops[0] == tops[1] < tops[2]
     orange = [t.get_text() for t in figure.axes[0].texts if t.get_color() == VERMILION]
     assert orange == ["⚠ ambiguous"] * 2
@@ -144,6 +148,7 @@ def test_evaluation_sets_sheet_of_many_sets_has_two_blocks(numbered_images, pred
     assert [box.y0 for box in boxes[:3]] == [box.y0 for box in boxes[4:]]
     assert boxes[3].x1 < boxes[4].x0
     assert shown(figure) == [0, 1] * 7
+    assert len(set(places(figure))) == 14
 
 
 def test_views_sheet_has_a_named_row_per_view(numbered_images):
