@@ -30,6 +30,7 @@ def test_groups_are_the_folders_of_conf():
         ("recipe/optimizer=null", "~recipe/optimizer@model.optimizer"),
         ("recipe/optimizer=folder_adamw", "recipe/optimizer@model.optimizer=folder_adamw"),
         ("recipe=folder", "recipe=folder"),
+        ("~callbacks ~logger=csv", "~callbacks ~logger=csv"),
         ("ckpt_path=null", "ckpt_path=null"),
         ("model.scheduler=null", "model.scheduler=null"),
         ("-m experiment=null,fast", "-m experiment=null,fast"),
@@ -39,7 +40,9 @@ def test_null_for_a_group_is_what_hydra_takes_for_it(arguments, expected):
     assert group_choices(arguments.split()) == expected.split()
 
 
-@pytest.mark.parametrize("argument", ["trainer=5", "experiment=1.5", "logger=false"])
+@pytest.mark.parametrize(
+    "argument", ["trainer=5", "experiment=1.5", "logger=false", "recipe/optimizer=5"]
+)
 def test_a_number_for_a_file_is_a_mistake(argument):
     with pytest.raises(FashionTransferError, match=f"^there is no {argument}: name a "):
         group_choices([argument])

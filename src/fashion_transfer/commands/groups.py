@@ -30,8 +30,11 @@ WITHOUT_FILE = ("debug", "experiment")
 NEEDED = ("data", "model", "model/optimizer", "paths")
 """Those without which no configuration can be composed."""
 
-OPTIMIZER_RECIPE = "recipe/optimizer@model.optimizer"
-"""The group recipe/optimizer as Hydra knows it: with the node that it is of."""
+PARTS = {"recipe": ("recipe/optimizer",)}
+"""Groups that go with another one where it is left out."""
+
+WITH_NODE = {"recipe/optimizer": "recipe/optimizer@model.optimizer"}
+"""Groups as Hydra knows them, where that is with the node that they are of."""
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
@@ -52,25 +55,21 @@ def group_choices(arguments: list[str]) -> list[str]:
     for argument in arguments:
         key, _, value = argument.partition("=")
         group = key.lstrip("+~")
-        none = value == "null" or key == f"~{group}"
-        if none and group in NEEDED:
+        if group in NEEDED and (value == "null" or key == f"~{group}"):
             files = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
             # default.yaml is what the others have in common, or the only one.
             names = [name for name in files if name != "default"] or files
             choices = ", ".join(f"{group}={name}" for name in names)
             raise FashionTransferError(f"there is no {group}: choose one by {choices}")
-        if none and group in ("recipe", "recipe/optimizer"):
-            result += [f"~{OPTIMIZER_RECIPE}", *(["~recipe"] if group == "recipe" else [])]
-        elif group == "recipe/optimizer":
-            result.append(f"{OPTIMIZER_RECIPE}={value}")
-        elif group not in GROUPS or key.startswith("~"):
+        if group not in GROUPS:
             result.append(argument)
         elif value == "null" and group in WITHOUT_FILE:
             result = [a for a in result if a.partition("=")[0].lstrip("+") != group]
-        elif value == "null":
-            result.append(f"~{group}")
-        elif _NO_NAME.fullmatch(value):
+        elif value == "null" or argument == f"~{group}":
+            left_out = (*PARTS.get(group, ()), group)
+            result += [f"~{WITH_NODE.get(name, name)}" for name in left_out]
+        elif _NO_NAME.fullmatch(value) and not key.startswith("~"):
             raise FashionTransferError(f"there is no {argument}: name a file of conf/{group}")
         else:
-            result.append(argument)
+            result.append(argument.replace(group, WITH_NODE.get(group, group), 1))
     return result
