@@ -155,6 +155,7 @@ def datamodule(idx_dir):
             "val_per_class": 4,
             "image_size": 32,
             "batch_size": 16,
+            "min_epoch_size": 1,
             "check_md5": False,
             "views": 2,
         }

@@ -166,8 +166,8 @@ def test_defaults_of_the_data_set_are_those_of_its_file():
     data = composed("train")["data"]
     assert_defaults(data, FashionMNISTDataModule)
     # The file of the data set has synthetic images, which no other needs, and larger batches.
-    nodes = ("augmentation", "synthetic", "extractor", "batch_size")
-    assert_defaults(data, ClassificationDataModule, *nodes)
+    own = ("augmentation", "synthetic", "extractor", "batch_size", "min_epoch_size")
+    assert_defaults(data, ClassificationDataModule, *own)
     assert instantiate(data["augmentation"]) == Augmentation()
     assert instantiate(data["synthetic"]) == Exposure()
 
@@ -321,6 +321,17 @@ SMALL = {"data.image_size": 64}
 )
 def test_experiment_changes_nothing_but_these_keys(name, expected):
     assert changed(name) == expected
+
+
+@pytest.mark.parametrize("data", [["data=folder", "data.dir=photos"], ["data=clothing"]])
+def test_photos_have_a_recipe_of_their_own(data):
+    cfg = composed("train", *data)
+    assert cfg["model"]["backbone"]["pool"] == ["layer3@3", "layer4"]
+    assert cfg["model"]["optimizer"]["lr"] == 0.001
+    assert (cfg["model"]["mixup"], cfg["trainer"]["max_epochs"]) == (1, 10)
+    given = composed("train", *data, "model.mixup=0.5", "trainer=ddp_cpu", "trainer.max_epochs=3")
+    assert (given["model"]["mixup"], given["trainer"]["max_epochs"]) == (0.5, 3)
+    assert composed("train", *data, "trainer=ddp_cpu")["trainer"]["max_epochs"] == 10
 
 
 def test_finetune_unfreezes_a_stage_that_comes_last_in_its_pool():

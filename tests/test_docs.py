@@ -251,7 +251,7 @@ SMALL = {
     "Exposure()": "Exposure(composites=16, controls=16, images_per_class=8)",
     '"resnet50", weights="IMAGENET1K_V1"': '"resnet18", weights=None, compile=False',
     "datamodule.class_names, multi": "datamodule.class_names, image_size=32, multi",
-    "max_epochs=10": "max_epochs=1, accelerator='cpu', logger=False, enable_progress_bar=False",
+    "max_epochs=7": "max_epochs=1, accelerator='cpu', logger=False, enable_progress_bar=False",
     "images_per_set=200": "images_per_set=4",
     "size=224": "size=32",
 }

@@ -188,6 +188,7 @@ def tiny(idx_dir, tmp_path_factory) -> Callable[..., list[str]]:
             "data.synthetic.composites=16",
             "data.synthetic.controls=16",
             "data.batch_size=16",
+            "data.min_epoch_size=1",
             "trainer.accelerator=cpu",
             "trainer.max_epochs=2",
             "model.optimizer.lr=0.0002",  # or no prediction would be wrong, and none uncertain

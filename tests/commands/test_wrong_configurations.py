@@ -229,7 +229,7 @@ WRONG = {
     # ---- two keys that do not go together
     "lbfgs with mixup": (
         "model/optimizer=lbfgs",
-        "model/optimizer=lbfgs does not go with model.mixup=1.0",
+        "model/optimizer=lbfgs does not go with model.mixup=0.4",
     ),
     "lbfgs with dropout": (
         "model/optimizer=lbfgs model.mixup=0 model.head.dropout=0.5",

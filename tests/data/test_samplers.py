@@ -15,8 +15,8 @@ VIEWS = {
 }
 
 
-def drawn(size=50, views=3, seed=0, epoch=0) -> list[tuple[int, int]]:
-    sampler = ViewSampler(size, views, seed)
+def drawn(size=50, views=3, seed=0, epoch=0, passes=1) -> list[tuple[int, int]]:
+    sampler = ViewSampler(size, views, seed, passes=passes)
     sampler.set_epoch(epoch)
     return list(sampler)
 
@@ -57,6 +57,16 @@ def test_order_does_not_depend_on_the_number_of_views():
     assert orders[0] == orders[1] == orders[2]
 
 
+def test_passes_of_an_epoch_have_an_order_and_views_of_their_own():
+    draws = drawn(passes=4)
+    assert len(ViewSampler(50, 3, passes=4)) == len(draws) == 200
+    passes = [draws[start : start + 50] for start in range(0, 200, 50)]
+    orders = [[position for position, _ in of_pass] for of_pass in passes]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len(set(map(tuple, orders))) == len(set(map(tuple, passes))) == 4
+    assert orders[0] == [position for position, _ in drawn()]
+
+
 def test_cached_views_are_drawn_evenly():
     views = [view for epoch in range(8) for _, view in drawn(views=3, epoch=epoch)]
     counts = np.bincount(views)
@@ -72,11 +82,13 @@ def test_fresh_views_are_those_of_no_other_epoch():
 # Several ranks
 
 
-def shares(size, ranks, batch_size, views=3, epoch=0) -> list[list[list[tuple[int, int]]]]:
+def shares(
+    size, ranks, batch_size, views=3, epoch=0, passes=1
+) -> list[list[list[tuple[int, int]]]]:
     """What each rank gets, batch by batch."""
     per_rank = []
     for rank in range(ranks):
-        sampler = ViewSampler(size, views, 0, batch_size, rank, ranks)
+        sampler = ViewSampler(size, views, 0, batch_size, rank, ranks, passes)
         sampler.set_epoch(epoch)
         items, own = list(sampler), batch_size // ranks
         assert len(items) == len(sampler)
@@ -86,15 +98,16 @@ def shares(size, ranks, batch_size, views=3, epoch=0) -> list[list[list[tuple[in
 
 @pytest.mark.parametrize("size", [12, 13, 15, 18, 50])
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_each_step_of_the_ranks_has_the_images_of_one_process(size, ranks):
-    order = drawn(size, epoch=1)
-    per_rank = shares(size, ranks, 6, epoch=1)
-    steps = range(0, size, 6)
+@pytest.mark.parametrize("passes", [1, 3])
+def test_each_step_of_the_ranks_has_the_images_of_one_process(size, ranks, passes):
+    order = drawn(size, epoch=1, passes=passes)
+    per_rank = shares(size, ranks, 6, epoch=1, passes=passes)
+    steps = range(0, size * passes, 6)
     assert {len(batches) for batches in per_rank} == {len(steps)}
     for step, start in enumerate(steps):
         counted = []
         for rank in range(ranks):
-            sampler = ViewSampler(size, 3, 0, 6, rank, ranks)
+            sampler = ViewSampler(size, 3, 0, 6, rank, ranks, passes)
             count, total = sampler.share(step)
             assert total == len(order[start : start + 6])
             counted += per_rank[rank][step][:count]

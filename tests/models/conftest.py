@@ -125,7 +125,12 @@ def fitted(make_task, make_trainer, idx_dir, tmp_path_factory) -> Fitted:
     """A classifier after two epochs with its best and its last checkpoint; do not change them."""
     folder = tmp_path_factory.mktemp("fitted")
     datamodule = FashionMNISTDataModule(
-        str(idx_dir), images_per_class=8, val_per_class=5, image_size=32, check_md5=False
+        str(idx_dir),
+        images_per_class=8,
+        val_per_class=5,
+        image_size=32,
+        min_epoch_size=1,
+        check_md5=False,
     )
     best = ModelCheckpoint(
         folder, "best", monitor="val/accuracy", mode="max", save_weights_only=True
@@ -146,6 +151,7 @@ def exposed(make_task, make_trainer, idx_dir, tmp_path_factory) -> Fitted:
         images_per_class=8,
         val_per_class=5,
         image_size=32,
+        min_epoch_size=1,
         check_md5=False,
         synthetic=Exposure(composites=40, controls=16),
     )

@@ -31,6 +31,7 @@ MINIMUM = {
     "view_seed": 0,
     "seed": 0,
     "batch_size": 1,
+    "min_epoch_size": 1,
     "num_workers": 0,
 }
 """Smallest value of each whole number."""
@@ -92,6 +93,8 @@ class ClassificationDataModule(L.LightningDataModule):
         view_seed: of the views only, so that runs with other seeds share features.
         seed: with the epoch, determines the order of images and the view drawn.
         batch_size: images per batch; of several ranks, those of all of them together.
+        min_epoch_size: images per epoch; if there are at most half as many to train on, an epoch
+            passes over them several times, to have enough steps. Fresh views have one pass.
         num_workers: processes that prepare image batches; cached features need none.
         synthetic: makes further training images, such as composites; None: there are none.
         extractor: computes and caches features; may be set later, before `setup`.
@@ -117,6 +120,7 @@ class ClassificationDataModule(L.LightningDataModule):
         view_seed: int = 0,
         seed: int = 0,
         batch_size: int = 128,
+        min_epoch_size: int = 2048,
         num_workers: int = 0,
         synthetic: Synthesis | None = None,
         extractor: Extractor | None = None,
@@ -128,6 +132,7 @@ class ClassificationDataModule(L.LightningDataModule):
         self.view_seed = view_seed
         self.seed = seed
         self.batch_size = batch_size
+        self.min_epoch_size = min_epoch_size
         self.num_workers = num_workers
         self.synthetic = synthetic
         self.extractor = extractor
@@ -136,12 +141,7 @@ class ClassificationDataModule(L.LightningDataModule):
         self.val_set: ImageDataset | None = None
         self.test_set: ImageDataset | None = None
         self._next_epoch = 0
-        for name, minimum in MINIMUM.items():
-            value = getattr(self, name)
-            if value is None and name == "views":
-                continue
-            if not isinstance(value, int) or value < minimum:
-                raise ArgumentError(name, f"must be a whole number from {minimum}, got {value!r}")
+        _check_numbers(self)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -223,12 +223,13 @@ class ClassificationDataModule(L.LightningDataModule):
                 dataset.features.append(self.extractor(*request))
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Training and synthetic images, one view of each; order and views from (seed, epoch)."""
+        """Training and synthetic images, a view of each; order and views from (seed, epoch)."""
         assert self.train_set is not None, "setup('fit') comes first"
         sets: Sequence[ImageDataset] = [self.train_set, *self.synthetic_sets]
         dataset = ConcatDataset(sets) if len(sets) > 1 else sets[0]
-        place = ranks.rank(), ranks.world_size()
-        sampler = ViewSampler(len(dataset), self.views, self.seed, self.batch_size, *place)
+        size, place = len(dataset), (ranks.rank(), ranks.world_size())
+        passes = max(1, self.min_epoch_size // size) if self.views else 1
+        sampler = ViewSampler(size, self.views, self.seed, self.batch_size, *place, passes)
         sampler.set_epoch(self._next_epoch)  # workers fetch before Lightning names the epoch
         return self._loader(dataset, self.train_set, sampler)
 
@@ -275,6 +276,15 @@ class ClassificationDataModule(L.LightningDataModule):
             # Its own, since it draws from one: the global one must depend on the epoch alone.
             generator=torch.Generator(),
         )
+
+
+def _check_numbers(datamodule: ClassificationDataModule) -> None:
+    for name, minimum in MINIMUM.items():
+        value = getattr(datamodule, name)
+        if value is None and name == "views":
+            continue
+        if not isinstance(value, int) or value < minimum:
+            raise ArgumentError(name, f"must be a whole number from {minimum}, got {value!r}")
 
 
 def _identity(batch: Any) -> Any:

@@ -41,6 +41,7 @@ class FashionMNISTDataModule(ClassificationDataModule):
         selection: "first" in file order or "random" under `seed`.
         val_per_class: validation images per class; 0: no validation.
         batch_size: images per step.
+        min_epoch_size: images per epoch, by passing over fewer several times.
         check_md5: refuse any files but the official ones. Other data sets in their format have ten
             classes, too, and square images; their test files may be empty.
         **options: of `ClassificationDataModule`.
@@ -59,10 +60,11 @@ class FashionMNISTDataModule(ClassificationDataModule):
         selection: Literal["first", "random"] = "first",
         val_per_class: int = 100,
         batch_size: int = 256,
+        min_epoch_size: int = 4096,
         check_md5: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__(batch_size=batch_size, **options)
+        super().__init__(batch_size=batch_size, min_epoch_size=min_epoch_size, **options)
         self.dir = dir
         self.images_per_class = images_per_class
         self.selection = selection

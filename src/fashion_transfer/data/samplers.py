@@ -10,7 +10,9 @@ from fashion_transfer import ranks
 
 
 class ViewSampler(Sampler[tuple[int, int]]):
-    """Yields every position once with a view number, both drawn from nothing but (seed, epoch).
+    """Yields positions with view numbers, both drawn from nothing but (seed, epoch).
+
+    Every position comes once, or as often as an epoch has passes, each in an order of its own.
 
     Of N ranks, each gets every Nth position of each batch, so that a step sees the images that it
     would see in one process. A last batch with fewer images than ranks leaves some without any:
@@ -26,6 +28,7 @@ class ViewSampler(Sampler[tuple[int, int]]):
         batch_size: images per batch, over all ranks; a multiple of their number.
         rank: number of the process.
         world_size: number of processes.
+        passes: over the images, in an epoch.
     """
 
     def __init__(
@@ -36,8 +39,11 @@ class ViewSampler(Sampler[tuple[int, int]]):
         batch_size: int = 1,
         rank: int = 0,
         world_size: int = 1,
+        passes: int = 1,
     ) -> None:
         self.size = size
+        self.passes = passes
+        self.length = size * passes  # over all ranks
         self.views = views
         self.seed = seed
         self.batch_size = batch_size
@@ -55,29 +61,29 @@ class ViewSampler(Sampler[tuple[int, int]]):
         Args:
             batch_idx: number of the batch in the epoch.
         """
-        total = min(self.batch_size, self.size - batch_idx * self.batch_size)
+        total = min(self.batch_size, self.length - batch_idx * self.batch_size)
         return len(range(self.rank, total, self.world_size)), total
 
     def __len__(self) -> int:
-        return len(self._positions()) if self.world_size > 1 else self.size
+        return len(self._positions()) if self.world_size > 1 else self.length
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(self.size)
+        order = np.concatenate([generator.permutation(self.size) for _ in range(self.passes)])
         if self.views is None:
-            views = np.full(self.size, self.epoch + 1)
+            views = np.full(self.length, self.epoch + 1)
         else:
-            views = generator.integers(0, self.views, self.size)
+            views = generator.integers(0, self.views, self.length)
         chosen = self._positions()
         return zip(order[chosen].tolist(), views[chosen].tolist(), strict=True)
 
     def _positions(self) -> np.ndarray:
         """Places in the order that this rank gets."""
         # The ranks divide the batch size, so every Nth of a batch is every Nth of the order.
-        positions = np.arange(self.rank, self.size, self.world_size)
-        last = self.size % self.batch_size
+        positions = np.arange(self.rank, self.length, self.world_size)
+        last = self.length % self.batch_size
         if 0 < last <= self.rank:
-            positions = np.append(positions, self.size - last)
+            positions = np.append(positions, self.length - last)
         return positions
 
 

@@ -71,7 +71,7 @@ class ClassificationTask(EvaluationTask):
         optimizer: Callable[..., torch.optim.Optimizer] = ADAMW,
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler] | None = ONE_CYCLE,
         label_smoothing: float = 0.0,
-        mixup: float = 1.0,
+        mixup: float = 0.4,
         class_weights: Literal["balanced"] | None = None,
         trainable_stage_lr: float | None = None,
         monitor: str = "val/loss",

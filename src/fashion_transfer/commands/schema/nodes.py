@@ -76,6 +76,7 @@ class Data(Target):
     view_seed: Seed = OPTIONAL
     seed: Seed = OPTIONAL
     batch_size: Positive = OPTIONAL
+    min_epoch_size: Positive = OPTIONAL
     num_workers: Whole = OPTIONAL
     synthetic: Synthetic | None = OPTIONAL
     augmentation: Augmentation | None = OPTIONAL
