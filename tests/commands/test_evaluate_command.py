@@ -9,6 +9,7 @@ import torch
 import torchvision
 from outcomes import of_test, only_run, read_metrics
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fashion_transfer.commands import evaluate as command
 from fashion_transfer.confidence import REASONS
@@ -160,8 +161,10 @@ def test_report_writes_figures_a_table_and_tensorboard_events(reported):
             assert image.format == "PNG"
         assert f"{name}.png" in ended.out
     assert f"written: {folder}/warnings.md" in ended.out
-    [events] = (folder / "tensorboard").glob("events.out.tfevents.*")
-    assert b"report/reliability" in events.read_bytes()
+    board = EventAccumulator(str(folder / "tensorboard")).Reload()
+    for name in FIGURES:
+        [event] = board.Images(f"report/{name}")
+        assert event.encoded_image_string == (folder / f"{name}.png").read_bytes()
     hidden = [path.name for path in folder.rglob(".*") if path.name != ".hydra"]
     assert hidden == []  # no temporary file
 

@@ -1,12 +1,14 @@
 """The report of an evaluation: the table of warnings and the figures."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import FileWriter
 
 from fashion_transfer.confidence import REASONS, Prediction
 from fashion_transfer.confidence.metrics import aurc, confidence_and_correct, risk_coverage
@@ -68,11 +70,18 @@ def write_report(
     }
     examples = _examples(evaluated, sets)
     figures |= {name: evaluation_sets_sheet(of_sheet) for name, of_sheet in _sheets(examples)}
-    with SummaryWriter(str(folder / "tensorboard")) as board:
+    with closing(FileWriter(str(folder / "tensorboard"))) as board:
         for name, figure in figures.items():
-            picture = draw_figure(figure)  # once: `add_figure` would draw again
-            save_picture(picture, folder / f"{name}.png")
-            board.add_image(f"report/{name}", np.asarray(picture), dataformats="HWC")
+            # Drawn and encoded once: a `SummaryWriter` would do both again.
+            picture, file = draw_figure(figure), folder / f"{name}.png"
+            save_picture(picture, file)
+            image = Summary.Image(
+                height=picture.height,
+                width=picture.width,
+                colorspace=len(picture.getbands()),
+                encoded_image_string=file.read_bytes(),
+            )
+            board.add_summary(Summary(value=[Summary.Value(tag=f"report/{name}", image=image)]))
     print(f"written: {folder}/warnings.md, {', '.join(f'{name}.png' for name in figures)}")
 
 
