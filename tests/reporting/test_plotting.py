@@ -1,6 +1,7 @@
 """Conversion of values and images for Matplotlib, and saving."""
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,11 +42,12 @@ def test_save_figure_keeps_the_old_file_after_a_failure(tmp_path, monkeypatch):
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")
 
-    def fail(picture, target, format):
-        target.write_bytes(b"half")
+    def fail(file, content):
+        with file.open("wb") as opened:
+            opened.write(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(Image.Image, "save", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         save_figure(Figure(), path)
     assert path.read_bytes() == b"old"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from torch.utils.tensorboard import FileWriter
 
@@ -23,6 +22,7 @@ from fashion_transfer.reporting import (
     draw_figure,
     evaluation_sets_sheet,
     mistakes_sheet,
+    picture_summary,
     print_warnings,
     reliability_diagram,
     risk_coverage_figure,
@@ -73,15 +73,9 @@ def write_report(
     with closing(FileWriter(str(folder / "tensorboard"))) as board:
         for name, figure in figures.items():
             # Drawn and encoded once: a `SummaryWriter` would do both again.
-            picture, file = draw_figure(figure), folder / f"{name}.png"
-            save_picture(picture, file)
-            image = Summary.Image(
-                height=picture.height,
-                width=picture.width,
-                colorspace=len(picture.getbands()),
-                encoded_image_string=file.read_bytes(),
-            )
-            board.add_summary(Summary(value=[Summary.Value(tag=f"report/{name}", image=image)]))
+            picture = draw_figure(figure)
+            encoded = save_picture(picture, folder / f"{name}.png")
+            board.add_summary(picture_summary(f"report/{name}", picture, encoded))
     print(f"written: {folder}/warnings.md, {', '.join(f'{name}.png' for name in figures)}")
 
 

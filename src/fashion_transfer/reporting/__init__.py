@@ -12,7 +12,12 @@ from fashion_transfer.reporting.image_sheets import (
     mistakes_sheet,
 )
 from fashion_transfer.reporting.learning_curves import curves_figure
-from fashion_transfer.reporting.plotting import draw_figure, save_figure, save_picture
+from fashion_transfer.reporting.plotting import (
+    draw_figure,
+    picture_summary,
+    save_figure,
+    save_picture,
+)
 from fashion_transfer.reporting.predictions import (
     ImagePrediction,
     PredictionSummary,
@@ -47,6 +52,7 @@ __all__ = [
     "evaluation_sets_sheet",
     "label_issues_sheet",
     "mistakes_sheet",
+    "picture_summary",
     "prediction_files",
     "print_metrics",
     "print_predictions",

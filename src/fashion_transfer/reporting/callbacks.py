@@ -17,7 +17,13 @@ from fashion_transfer.paths import user_path
 from fashion_transfer.reporting.class_figures import class_bars, confusion_matrix
 from fashion_transfer.reporting.figures import reliability_diagram
 from fashion_transfer.reporting.image_sheets import mistakes_sheet, views_sheet
-from fashion_transfer.reporting.plotting import Array, draw_figure, save_picture
+from fashion_transfer.reporting.plotting import (
+    Array,
+    draw_figure,
+    encode_picture,
+    picture_summary,
+    save_picture,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,24 +136,30 @@ class Figures(Callback):
 
     def _write(self, trainer: L.Trainer, name: str, figure: "Figure") -> None:
         picture = draw_figure(figure)
-        if self.folder is not None:
+        if self.folder is None:
+            encoded = encode_picture(picture)
+        else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_picture(picture, self.folder / f"{name}.png")
-        log_picture(trainer.loggers, f"{GROUP}/{name}", picture, trainer.global_step)
+            encoded = save_picture(picture, self.folder / f"{name}.png")
+        log_picture(trainer.loggers, f"{GROUP}/{name}", picture, encoded, trainer.global_step)
 
 
-def log_picture(loggers: Sequence[Any], name: str, picture: Image.Image, step: int) -> None:
+def log_picture(
+    loggers: Sequence[Any], name: str, picture: Image.Image, encoded: bytes, step: int
+) -> None:
     """Sends a picture to every logger that takes pictures.
 
     Args:
         loggers: of a trainer.
         name: the picture's tag.
         picture: RGB.
+        encoded: the same as PNG.
         step: of training.
     """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, np.asarray(picture), step, dataformats="HWC")
+            summary = picture_summary(name, picture, encoded)
+            logger.experiment._get_file_writer().add_summary(summary, step)
         elif isinstance(logger, WandbLogger):
             logger.log_image(name, [picture])
         elif isinstance(logger, MLFlowLogger):

@@ -3,6 +3,7 @@
 Matplotlib is imported only where something is drawn: commands that draw nothing start faster.
 """
 
+import io
 import logging
 import warnings
 from functools import cache
@@ -82,10 +83,38 @@ def save_figure(figure: "Figure", path: Path, dpi: int = DPI) -> None:
     save_picture(draw_figure(figure, dpi), path)
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Writes a picture to a PNG file, whole or not at all."""
+def save_picture(picture: Image.Image, path: Path) -> bytes:
+    """Writes a picture to a PNG file, whole or not at all, and returns the content of the file."""
+    encoded = encode_picture(picture)
     with atomic_path(path) as temporary:
-        picture.save(temporary, "PNG")
+        temporary.write_bytes(encoded)
+    return encoded
+
+
+def encode_picture(picture: Image.Image) -> bytes:
+    """Returns the content of a PNG file of a picture."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def picture_summary(name: str, picture: Image.Image, encoded: bytes) -> Any:
+    """Returns the `Summary` of a picture for TensorBoard, which `add_image` would encode again.
+
+    Args:
+        name: the picture's tag.
+        picture: RGB.
+        encoded: as PNG.
+    """
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    image = Summary.Image(
+        height=picture.height,
+        width=picture.width,
+        colorspace=len(picture.getbands()),
+        encoded_image_string=encoded,
+    )
+    return Summary(value=[Summary.Value(tag=name, image=image)])
 
 
 def draw_figure(figure: "Figure", dpi: int = DPI) -> Image.Image:
