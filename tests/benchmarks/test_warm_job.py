@@ -7,7 +7,7 @@ import pytest
 from fashion_transfer.benchmarks import sweep_job, warm_job
 from fashion_transfer.benchmarks.jobs import SWEEP
 from fashion_transfer.benchmarks.revisions import Revision
-from fashion_transfer.benchmarks.warm_job import HEADS, warm_rows
+from fashion_transfer.benchmarks.warm_job import HEADS, JOBS_PER_SWEEP, warm_rows
 
 
 def test_jobs_and_sweeps_alternate_and_the_first_jobs_do_not_count(tmp_path, monkeypatch):
@@ -29,8 +29,8 @@ def test_jobs_and_sweeps_alternate_and_the_first_jobs_do_not_count(tmp_path, mon
     for module in (sweep_job, warm_job):
         monkeypatch.setattr(module, "execute", execute)
     rows = {r["name"]: r for r in warm_rows(base, head, tmp_path / "scratch", ["a=b"], repeats=2)}
-    turns = [(name, kind) for name in ("old", "new") for kind in ("job", "sweep")]
-    assert ran == [("old", "job"), ("new", "job"), *turns, *turns]
+    jobs, sweeps = ([("old", kind), ("new", kind)] for kind in ("job", "sweep"))
+    assert ran == [*jobs, *jobs * 2 * JOBS_PER_SWEEP, *sweeps * 2]
     assert (rows["warm_job_base"]["value"], rows["warm_job"]["value"]) == (10.0, 6.0)
     assert rows["warm_job"]["ratio"] == pytest.approx(0.6)
     assert rows["warm_sweep"]["ratio"] == pytest.approx(0.4)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -142,6 +144,32 @@ def test_missing_files_are_an_error_before_anything_else(datamodule, tmp_path, m
         datamodule(dir=str(tmp_path / "empty"), check_md5=True).setup("fit")
     with pytest.raises(FashionTransferError, match="t10k-labels-idx1-ubyte .* must be in"):
         datamodule(dir=str(tmp_path / "empty")).setup("fit")
+
+
+def test_files_that_are_read_ahead_are_read_once(idx_dir, datamodule, monkeypatch, tmp_path):
+    folder = Path(shutil.copytree(idx_dir, tmp_path / "copied"))
+    read, started = [], threading.Event()
+
+    def slowly(path):
+        started.set()
+        time.sleep(0.2)  # setup comes meanwhile
+        read.append(path.name)
+        return path.open("rb").read()
+
+    monkeypatch.setattr(Path, "read_bytes", slowly)
+    module = datamodule(dir=str(folder))
+    module.read_ahead()
+    assert started.wait(5)
+    module.setup("fit")
+    assert sorted(read) == ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
+
+
+def test_missing_files_are_no_error_of_reading_ahead(datamodule, tmp_path, recwarn):
+    module = datamodule(dir=str(tmp_path / "empty"))
+    module.read_ahead()
+    with pytest.raises(FashionTransferError, match="must be in"):
+        module.setup("fit")
+    assert not recwarn.list
 
 
 def test_unofficial_files_are_rejected_by_default(idx_dir):

@@ -12,6 +12,9 @@ from fashion_transfer.benchmarks.sweep_job import run_sweep
 
 HEADS = 20
 
+JOBS_PER_SWEEP = 3
+"""A job takes seconds, so that single ones differ by several per cent."""
+
 
 def warm_rows(
     base: Revision,
@@ -31,7 +34,7 @@ def warm_rows(
         head: measured.
         scratch: a folder for runs.
         overrides: of all runs, with today's keys.
-        repeats: of each job and sweep, whose median counts.
+        repeats: of each sweep, and a third of those of each job; medians count.
         store: of features; None: the user's own.
 
     Raises:
@@ -42,16 +45,18 @@ def warm_rows(
     revisions = {"base": base, "head": head}
     jobs: dict[str, list[float]] = {name: [] for name in revisions}
     sweeps: dict[str, list[float]] = {name: [] for name in revisions}
-    for repeat in range(repeats + 1):
+    for repeat in range(repeats * JOBS_PER_SWEEP + 1):
         for name, revision in revisions.items():
-            folder = scratch / f"warm-{name}-{repeat}"
-            log_progress(f"{revision.name}: train.py, {repeat} of {repeats}")
-            seconds = _run_job(revision, folder / "job", overrides, store)
-            if not repeat:  # it computed features
-                continue
-            jobs[name].append(seconds)
+            folder = scratch / f"warm-{name}-job{repeat}"
+            log_progress(f"{revision.name}: train.py, {repeat} of {repeats * JOBS_PER_SWEEP}")
+            seconds = _run_job(revision, folder, overrides, store)
+            if repeat:  # the first one computed features
+                jobs[name].append(seconds)
+    for repeat in range(1, repeats + 1):
+        for name, revision in revisions.items():
+            folder = scratch / f"warm-{name}-sweep{repeat}"
             log_progress(f"{revision.name}: train.py -m, {HEADS} heads, {repeat} of {repeats}")
-            sweeps[name].append(run_sweep(revision, folder / "sweep", sweep, store))
+            sweeps[name].append(run_sweep(revision, folder, sweep, store))
     rows = []
     for name, title, values in (
         ("warm_job", "default job, warm", jobs),

@@ -121,6 +121,7 @@ def _train(cfg: DictConfig, record: RunRecord, callbacks: Sequence[Callback]) ->
             cfg.ckpt_path = ranks.broadcast(cfg.ckpt_path)
         with ranks.first():  # it may download weights
             datamodule = build_datamodule(cfg)
+            datamodule.read_ahead()  # while the backbone is built
             task = build_task(cfg, datamodule)
     with _timed(seconds, "features"):
         precision = _prepare_data(cfg, task, datamodule, trainer)

@@ -93,8 +93,7 @@ class ClassificationDataModule(L.LightningDataModule):
         view_seed: of the views only, so that runs with other seeds share features.
         seed: with the epoch, determines the order of images and the view drawn.
         batch_size: images per batch; of several ranks, those of all of them together.
-        min_epoch_size: images per epoch; if there are at most half as many to train on, an epoch
-            passes over them several times, to have enough steps. Fresh views have one pass.
+        min_epoch_size: images per epoch, by several passes over half as many or fewer, if cached.
         num_workers: processes that prepare image batches; cached features need none.
         synthetic: makes further training images, such as composites; None: there are none.
         extractor: computes and caches features; may be set later, before `setup`.
@@ -151,6 +150,9 @@ class ClassificationDataModule(L.LightningDataModule):
     def load_split(self, name: SplitName) -> Split | None:
         """The training, validation or test images; None if the data set has no such split."""
         raise NotImplementedError
+
+    def read_ahead(self) -> None:
+        """Begins to read what `setup` will need for training, where that takes a while."""
 
     @property
     def multi_item(self) -> bool:

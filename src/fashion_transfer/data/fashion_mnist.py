@@ -1,6 +1,8 @@
 """Fashion-MNIST: a balanced subset of the training images, and the official test images."""
 
 import logging
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +82,15 @@ class FashionMNISTDataModule(ClassificationDataModule):
     def prepare_data(self) -> None:
         """Finds the files, or downloads them."""
         find_files(self.dir, official=self.check_md5)
+
+    def read_ahead(self) -> None:
+        """Reads the training files in a thread, which `setup` then need not decompress."""
+        threading.Thread(target=self._read_training_files, daemon=True).start()
+
+    def _read_training_files(self) -> None:
+        with suppress(FashionTransferError):  # which `setup` will raise
+            folder = find_files(self.dir, download=False, official=self.check_md5)
+            load_pair(folder, train=True, check_md5=self.check_md5)
 
     def load_split(self, name: SplitName) -> Split | None:
         """The subset, validation or test images."""

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import logging
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ SYSTEM_DIR = Path("/usr/share/datasets/fashion-mnist")
 
 TORCHVISION_DIR = Path("FashionMNIST", "raw")
 """Where torchvision's data set puts them, below its `root`."""
+
+_reading = threading.Lock()
+"""Who wants what another thread is reading waits for it, and reads nothing."""
 
 _OTHERS = "set check_md5=false for another data set in this format; or "
 
@@ -150,7 +154,8 @@ def read_idx(
     remedy = f"delete it and {source}, or put a fresh copy there"
     try:
         status = path.stat()
-        content, md5 = _content(path.resolve(), status.st_size, status.st_mtime_ns)
+        with _reading:
+            content, md5 = _content(path.resolve(), status.st_size, status.st_mtime_ns)
     except (OSError, EOFError, zlib.error) as error:
         raise FashionTransferError(f"{path} is damaged ({error}): {remedy}") from error
     if expected_md5 not in (None, md5):
