@@ -146,6 +146,13 @@ def test_missing_files_are_an_error_before_anything_else(datamodule, tmp_path, m
         datamodule(dir=str(tmp_path / "empty")).setup("fit")
 
 
+@pytest.mark.parametrize(("least", "views", "passes"), [(159, 2, 1), (250, 2, 3), (250, None, 1)])
+def test_epoch_passes_over_few_images_until_it_has_enough(ready, least, views, passes):
+    loader = ready(min_epoch_size=least, views=views).train_dataloader()
+    labels = torch.cat([batch.labels for batch in loader])
+    assert np.array_equal(np.bincount(labels), np.full(10, 8 * passes))
+
+
 def test_files_that_are_read_ahead_are_read_once(idx_dir, datamodule, monkeypatch, tmp_path):
     folder = Path(shutil.copytree(idx_dir, tmp_path / "copied"))
     read, started = [], threading.Event()

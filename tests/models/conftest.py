@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -120,18 +121,20 @@ def feature_loader(make_features):
     return make
 
 
+SMALL_DATA: dict[str, Any] = {
+    "images_per_class": 8,
+    "val_per_class": 5,
+    "image_size": 32,
+    "min_epoch_size": 1,
+    "check_md5": False,
+}
+
+
 @pytest.fixture(scope="session")
 def fitted(make_task, make_trainer, idx_dir, tmp_path_factory) -> Fitted:
     """A classifier after two epochs with its best and its last checkpoint; do not change them."""
     folder = tmp_path_factory.mktemp("fitted")
-    datamodule = FashionMNISTDataModule(
-        str(idx_dir),
-        images_per_class=8,
-        val_per_class=5,
-        image_size=32,
-        min_epoch_size=1,
-        check_md5=False,
-    )
+    datamodule = FashionMNISTDataModule(str(idx_dir), **SMALL_DATA)
     best = ModelCheckpoint(
         folder, "best", monitor="val/accuracy", mode="max", save_weights_only=True
     )
@@ -146,15 +149,8 @@ def fitted(make_task, make_trainer, idx_dir, tmp_path_factory) -> Fitted:
 def exposed(make_task, make_trainer, idx_dir, tmp_path_factory) -> Fitted:
     """A classifier trained on composites and controls, with a fitted threshold."""
     folder = tmp_path_factory.mktemp("exposed")
-    datamodule = FashionMNISTDataModule(
-        str(idx_dir),
-        images_per_class=8,
-        val_per_class=5,
-        image_size=32,
-        min_epoch_size=1,
-        check_md5=False,
-        synthetic=Exposure(composites=40, controls=16),
-    )
+    synthetic = Exposure(composites=40, controls=16)
+    datamodule = FashionMNISTDataModule(str(idx_dir), **SMALL_DATA, synthetic=synthetic)
     task = make_task(
         multi_item=True,
         optimizer=partial(torch.optim.AdamW, lr=0.001),
