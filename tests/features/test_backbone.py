@@ -56,6 +56,25 @@ def test_backbone_takes_any_image_size(backbone):
         assert backbone(torch.zeros(2, 1, height, width)).shape == (2, 512)
 
 
+def test_features_with_mirror_are_the_mean_of_an_image_and_its_mirror_image(
+    make_backbone, backbone, images
+):
+    mirrored = make_backbone(pool=["layer2@2", "layer4"], mirror=True)
+    plain = make_backbone(pool=["layer2@2", "layer4"])
+    expected = (plain(images) + plain(images.flip(-1))) / 2
+    torch.testing.assert_close(mirrored(images), expected)
+    torch.testing.assert_close(mirrored(images.flip(-1)), expected)
+    assert not torch.allclose(plain(images), expected)
+    assert mirrored.node_widths == plain.node_widths
+    extracted = mirrored.extract(images)
+    torch.testing.assert_close(extracted["layer4"], expected[:, -512:], atol=1e-5, rtol=1e-4)
+
+
+def test_backbone_rejects_mirror_where_the_last_stage_is_trained(make_backbone):
+    with pytest.raises(ArgumentError, match="^mirror must be false where"):
+        make_backbone(mirror=True, unfreeze_last=True)
+
+
 # ImageNet's classes
 
 
@@ -249,6 +268,7 @@ def test_identity_names_all_that_matters_in_json_types(make_backbone, backbone, 
         {"pool": ["layer3", "layer4"]},
         {"mean": (0.5, 0.5, 0.5)},
         {"std": (0.5, 0.5, 0.5)},
+        {"mirror": True},
     ]
     identities = [make_backbone(**change).identity for change in changes] + [backbone.identity]
     assert len({json.dumps(identity) for identity in identities}) == len(identities)

@@ -162,8 +162,17 @@ def test_pooled_nodes_with_grids_are_restored(train_on, make_backbone, images, n
     assert torch.equal(loaded.backbone(images), backbone(images))
 
 
-def test_pooled_nodes_and_preprocessing_are_restored(train_on, make_backbone):
-    backbone = make_backbone(pool=["layer2", "layer4"], mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.4])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pool": ["layer2", "layer4"]},
+        {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]},
+        {"mirror": True},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_options_of_the_backbone_are_restored(train_on, make_backbone, options):
+    backbone = make_backbone(**options)
     assert load_classifier(train_on(backbone)).backbone.identity == backbone.identity
 
 

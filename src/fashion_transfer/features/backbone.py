@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fashion_transfer.errors import ArgumentError
 from fashion_transfer.features.adapters import get_adapter
 from fashion_transfer.features.engine import Engine
+from fashion_transfer.features.mirrored import Mirrored
 from fashion_transfer.features.nodes import check_pool, nodes_before_last
 from fashion_transfer.features.openvino_engine import OpenVinoEngine
 from fashion_transfer.features.package import PackageCache
@@ -42,6 +43,7 @@ class Backbone(nn.Module):
         unfreeze_last: leave the last stage, which must come last in `pool`, to `trainable_stage`:
             the backbone then gives the pooled nodes before it and the maps that go into it.
             ResNets only.
+        mirror: features are the mean of those of an image and of its mirror image.
         precision: see `Engine`.
         compile: see `Engine`.
         engine: "torch"; "openvino" (extra `[openvino]`, on a CPU); or "auto": OpenVINO for the
@@ -72,6 +74,7 @@ class Backbone(nn.Module):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         unfreeze_last: bool = False,
+        mirror: bool = False,
         precision: str = "auto",
         compile: Literal["auto"] | bool = "auto",
         engine: Literal["auto", "torch", "openvino"] = "auto",
@@ -95,12 +98,16 @@ class Backbone(nn.Module):
         self.cached_nodes = self.pool
         self._last_stage: tuple[nn.Module, ...] = ()  # in a tuple: no part of the backbone's state
         if unfreeze_last:
+            if mirror:
+                raise ArgumentError("mirror", "must be false where the last stage is trained")
             self._last_stage = (adapter.last_stage(network),)
             self.cached_nodes = nodes_before_last(self.pool, known)
             known = known[:-1]
         self._last_node = known[-1]
         nodes = tuple(dict.fromkeys((*known, *self.cached_nodes)))
-        self.stages = adapter.make_stages(network, nodes)
+        stages = adapter.make_stages(network, nodes)
+        self.mirror = mirror
+        self.stages = Mirrored(stages) if mirror else stages
         # A stage that is trained gives other features than those that it was trained on.
         self.imagenet = None if unfreeze_last else adapter.imagenet_classifier(loaded)
         super().train(False)
@@ -137,13 +144,10 @@ class Backbone(nn.Module):
     def identity(self) -> dict[str, Any]:
         """All that determines the features, apart from how they are computed; JSON types."""
         return {
-            "name": self.name,
             "weights": self.weights_name,
-            "fingerprint": self.fingerprint,
             "pool": list(self.pool),
             "unfreeze_last": bool(self._last_stage),
-            "mean": list(self.mean),
-            "std": list(self.std),
+            **_network_identity(self),
             **({"quantised": self.engine.quantised} if self.engine.quantised else {}),
         }
 
@@ -160,9 +164,7 @@ class Backbone(nn.Module):
         if self.engine.precision != INT8:
             return
         assert isinstance(self.engine, OpenVinoEngine)
-        excluded = ("pool", "unfreeze_last", "weights", "quantised")
-        key = {name: value for name, value in self.identity.items() if name not in excluded}
-        key |= {"nodes": list(self.node_widths), "versions": self.versions}
+        key = _network_identity(self) | {"nodes": list(self.node_widths), "versions": self.versions}
         self.engine.calibrate(images, key, quantised_dir(cache))
 
     def load_quantised(self, sha256: str, cache: str | Path | None = None) -> None:
@@ -184,10 +186,8 @@ class Backbone(nn.Module):
 
     def use_packages(self, store: FeatureStore) -> None:
         """Has what is compiled cached in a store, as packages (see `Engine`)."""
-        identity = {key: self.identity[key] for key in ("name", "fingerprint", "mean", "std")}
-        self.engine.packages = PackageCache(
-            store, identity | {"versions": self.versions}, tuple(self.node_widths)
-        )
+        network = _network_identity(self) | {"versions": self.versions}
+        self.engine.packages = PackageCache(store, network, tuple(self.node_widths))
 
     def pass_size(self, image_size: int) -> int:
         """Returns how many images go through the backbone at once (see `Engine.pass_size`)."""
@@ -228,3 +228,14 @@ def _engine_class(engine: str, precision: str) -> type[Engine]:
         raise ArgumentError("engine", f"must be one of auto, torch, openvino, got {engine!r}")
     needed = engine == "openvino" or (engine == "auto" and precision == INT8)
     return OpenVinoEngine if needed else Engine
+
+
+def _network_identity(backbone: Backbone) -> dict[str, Any]:
+    """Returns all that determines the nodes of an image, whichever of them are pooled."""
+    return {
+        "name": backbone.name,
+        "fingerprint": backbone.fingerprint,
+        "mean": list(backbone.mean),
+        "std": list(backbone.std),
+        **({"mirror": True} if backbone.mirror else {}),  # not in the keys of older features
+    }

@@ -276,6 +276,7 @@ def _build(
         mean=trained_on["mean"],
         std=trained_on["std"],
         unfreeze_last=trained_on["unfreeze_last"],
+        mirror=trained_on.get("mirror", False),  # not in every checkpoint of this format
         precision=precision,
         compile=compile,
         engine=runtime,

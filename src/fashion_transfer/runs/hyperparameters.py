@@ -22,6 +22,7 @@ KEYS: dict[str, tuple[str, Value]] = {
     "pool": ("model.backbone.pool", "none"),
     "precision": ("model.backbone.precision", "none"),
     "unfreeze_last": ("model.backbone.unfreeze_last", False),
+    "mirror": ("model.backbone.mirror", False),
     "head": ("model.head.name", "none"),
     "hidden": ("model.head.hidden", 0),
     "dropout": ("model.head.dropout", 0.0),

@@ -118,6 +118,7 @@ class Backbone(Target):
     mean: Annotated[Channels, "three numbers"] | None
     std: Spreads | None
     unfreeze_last: bool
+    mirror: bool
     precision: Literal["auto", "float32", "bfloat16", "float16", "int8"]
     compile: bool | Auto
     engine: Literal["auto", "torch", "openvino"]
