@@ -212,6 +212,14 @@ def test_packages_of_others_are_not_opened(packaged, monkeypatch, change):
     assert other.open(*given) is None
 
 
+def test_a_mirrored_backbone_opens_no_package_of_another(packaged, make_backbone):
+    mirrored = make_backbone(mirror=True, pool=packaged.pool)
+    mirrored.to_device("cpu")
+    mirrored.use_packages(packaged.engine.packages.store)
+    assert mirrored.engine.packages.nodes == packaged.engine.packages.nodes
+    assert not mirrored.engine.packages.has("float32", SHAPE)
+
+
 # Where there is none
 
 

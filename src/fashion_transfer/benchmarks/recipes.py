@@ -57,7 +57,7 @@ def _few(count: int, baseline: str = "") -> Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "default": Recipe("default"),
-    "best": Recipe("experiment=best", ("experiment=best",)),
+    "best": Recipe("experiment=best (112 px)", ("experiment=best",)),
     "single": Recipe("trained on single items alone", SINGLE),
     "plain": Recipe("the same, linear head, no mixup", PLAIN),
     "linear": Recipe("linear head", ("model/head=linear",)),
