@@ -60,6 +60,17 @@ def test_cache_lists_each_key_with_its_content(store, backbone, capsys):
         ]
 
 
+def test_cache_tells_mirrored_features_from_others(tmp_path, capsys):
+    store = FeatureStore(tmp_path)
+    for backbone in ({"name": "resnet18"}, {"name": "resnet18", "mirror": True}):
+        key = {"backbone": backbone, "images": {"content": "pixels", "image_size": 32}}
+        store.open(key, {"layer4": 2}, None).write(np.array([5]), {"layer4": torch.zeros(1, 2)})
+    main(["--dir", str(tmp_path)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "resnet18" in line]
+    assert len(lines) == 2
+    assert sum("32 px, mirrored" in line for line in lines) == 1
+
+
 def test_cache_lists_and_removes_folders_of_v0_1_0(capsys):
     store = FeatureStore()
     old = store.folder(

@@ -118,6 +118,8 @@ def _describe(key: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
         source = " ".join([images.get("preparation", ""), images["split"][:8]])
     else:
         source = "v0.1.0" if "pixels" in images else "unreadable key"
+    if backbone.get("mirror"):
+        size = f"{size}, mirrored"
     return (
         f"{backbone.get('name', '')} {key.get('precision', '')}",
         backbone.get("fingerprint", "")[:8],
