@@ -56,9 +56,7 @@ def test_backbone_takes_any_image_size(backbone):
         assert backbone(torch.zeros(2, 1, height, width)).shape == (2, 512)
 
 
-def test_features_with_mirror_are_the_mean_of_an_image_and_its_mirror_image(
-    make_backbone, backbone, images
-):
+def test_features_with_mirror_are_the_mean_of_an_image_and_its_mirror_image(make_backbone, images):
     mirrored = make_backbone(pool=["layer2@2", "layer4"], mirror=True)
     plain = make_backbone(pool=["layer2@2", "layer4"])
     expected = (plain(images) + plain(images.flip(-1))) / 2

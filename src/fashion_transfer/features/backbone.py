@@ -99,7 +99,9 @@ class Backbone(nn.Module):
         self._last_stage: tuple[nn.Module, ...] = ()  # in a tuple: no part of the backbone's state
         if unfreeze_last:
             if mirror:
-                raise ArgumentError("mirror", "must be false where the last stage is trained")
+                raise ArgumentError(
+                    "mirror", "must be false where the last stage is trained: leave out one of them"
+                )
             self._last_stage = (adapter.last_stage(network),)
             self.cached_nodes = nodes_before_last(self.pool, known)
             known = known[:-1]
