@@ -137,6 +137,7 @@ def quieten() -> None:
         r".*smaller than the logging interval",
         r"Checkpoint directory .* exists and is not empty",  # of a run that is continued
         r"The dirpath has changed from",  # on purpose: another run's checkpoint may be continued
+        r"GPU available but not used",  # another accelerator was asked for
         r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
         r"`ModelCheckpoint\(monitor='val/.*could not find",  # the run says so in its own words
     ):

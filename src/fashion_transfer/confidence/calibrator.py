@@ -72,8 +72,11 @@ class Calibrator(nn.Module):
         self.validation = {"confidence": confidence, "correct": correct}
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Returns calibrated probabilities, softmax(logits / temperature), in the logits' shape."""
-        return (logits / self.temperature).softmax(dim=1)
+        """Returns calibrated probabilities, softmax(logits / temperature), in the logits' shape.
+
+        They are on the device of the logits, which may be another than the calibrator's.
+        """
+        return (logits / self.temperature.to(logits.device)).softmax(dim=1)
 
     def class_probabilities(self, logits: Tensor) -> Tensor:
         """Returns the calibrated probabilities of the classes alone, (N, C).

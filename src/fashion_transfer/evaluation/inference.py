@@ -65,13 +65,11 @@ def infer(classifier: Classifier, batches: Iterable[Batch]) -> Outputs:
 def evaluate_set(classifier: Classifier, batches: Iterable[Batch]) -> Evaluated:
     """Outputs, probabilities and predictions of a classifier for one evaluation set."""
     outputs = infer(classifier, batches)
-    calibrator = classifier.calibrator
-    logits = outputs.logits.to(calibrator.temperature.device)
     return Evaluated(
         outputs,
-        calibrator.class_probabilities(logits).cpu(),
+        classifier.calibrator.class_probabilities(outputs.logits),
         outputs.logits.softmax(dim=1)[:, : len(classifier.class_names)],
-        classifier.decide(logits, outputs.ood_score),
+        classifier.decide(*outputs[:2]),
     )
 
 

@@ -130,4 +130,5 @@ def build_head(name: str, in_features: int, num_classes: int, **options: object)
     try:
         return HEADS[name](in_features, num_classes, **options)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError("head", f"{name} cannot be built: {error}") from error
+        first_line = str(error).split("\n", 1)[0]
+        raise ArgumentError("head", f"{name} cannot be built: {first_line}") from error
