@@ -300,7 +300,7 @@ SMALL = {"data.image_size": 64}
             "finetune",
             SMALL
             | {
-                "model.backbone.unfreeze_last": True,
+                "model.backbone.unfreeze": "layer4",
                 "model.trainable_stage_lr": 0.000002,
                 "model.backbone.pool": ["layer2@2", "layer3@2", "layer4"],
             },
@@ -335,9 +335,9 @@ def test_photos_have_a_recipe_of_their_own(data):
 
 
 def test_finetune_unfreezes_a_stage_that_comes_last_in_its_pool():
-    pool = composed("train", "experiment=finetune")["model"]["backbone"]["pool"]
-    backbone = Backbone("resnet18", None, pool, unfreeze_last=True, compile=False)
-    assert isinstance(backbone.trainable_stage(), torch.nn.Module)
+    node = composed("train", "experiment=finetune")["model"]["backbone"]
+    backbone = Backbone("resnet18", None, node["pool"], unfreeze=node["unfreeze"], compile=False)
+    assert isinstance(backbone.trainable_stages(), torch.nn.Module)
 
 
 def test_few_sweeps_over_the_number_of_images_unless_another_is_given():

@@ -101,8 +101,9 @@ def test_features_are_computed_for_the_first_images_of_each_set(run):
 
 def test_names_of_tensors_are_those_of_today():
     assert CurrentApi().tensor_name("classifier.head.0.weight") == "head.0.weight"
+    layer4 = "stages.stages.network.layer4"
     assert ApiOfV010().tensor_name("head.0.weight") == "head.0.weight"
-    assert ApiOfV010().tensor_name("tail.0.conv1.weight") == "stage.0.conv1.weight"
+    assert ApiOfV010().tensor_name("tail.stage.0.conv1.weight") == f"{layer4}.0.conv1.weight"
     assert ApiOfV010().tensor_name("calibrator.familiar") == "calibrator.ood_limit"
 
 

@@ -130,6 +130,6 @@ def test_jobs_of_a_process_share_a_frozen_backbone(config):
 
 
 def test_trainable_backbone_is_built_for_every_job(config):
-    trainable = "model.backbone.unfreeze_last=true", "model.backbone.pool=[layer4]"
+    trainable = "model.backbone.unfreeze=layer4", "model.backbone.pool=[layer4]"
     first, second = build(config(*trainable)), build(config(*trainable))
     assert first.classifier.backbone is not second.classifier.backbone

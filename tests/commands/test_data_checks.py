@@ -116,12 +116,12 @@ def test_photos_without_anything_to_name_give_empty_tables(checked, tmp_path):
 
 
 def test_trainable_stage_has_no_part_in_the_checks(checked, make_backbone, folder):
-    unfrozen = make_backbone(unfreeze_last=True)
+    unfrozen = make_backbone(unfreeze="layer4")
     rows = []
     for _ in range(2):
         _, _, run_folder = checked(backbone=unfrozen)
         rows.append(rows_of(run_folder / "label_issues.csv"))
-        for parameter in unfrozen.trainable_stage().parameters():
+        for parameter in unfrozen.trainable_stages().parameters():
             parameter.data.zero_()
     assert rows[0] == rows[1]
     assert rows[0][0]["path"].endswith("wrong.png")

@@ -91,7 +91,7 @@ def test_continued_run_on_a_gpu_equals_one_that_never_stopped(gpu_run, train, tm
     "more",
     [
         ("model.backbone.precision=auto",),
-        ("model.backbone.unfreeze_last=true", "model.backbone.pool=[layer3,layer4]"),
+        ("model.backbone.unfreeze=layer3", "model.backbone.pool=[layer3,layer4]"),
         ("model.backbone.mirror=true",),
         ("store=false",),
         ("data.num_workers=1", "store=false"),

@@ -237,7 +237,7 @@ WRONG = {
     ),
     "lbfgs with a trainable stage": (
         "experiment=finetune model/optimizer=lbfgs model.mixup=0",
-        "model/optimizer=lbfgs does not go with model.backbone.unfreeze_last=true",
+        "model/optimizer=lbfgs does not go with model.backbone.unfreeze=layer4",
     ),
     "lbfgs with one cycle": (
         "model/optimizer=lbfgs model.mixup=0 model/scheduler=one_cycle",

@@ -70,10 +70,10 @@ def test_second_opinion_changes_the_probabilities_of_its_rows_alone(session, mix
     assert changed.tolist() == [False, True, True]
 
 
-def test_trained_last_stage_is_exported(make_classifier, draw, tmp_path):
-    classifier = make_classifier({"unfreeze_last": True, "pool": ["layer2", "layer4"]})
+def test_trained_stages_are_exported(make_classifier, draw, tmp_path):
+    classifier = make_classifier({"unfreeze": "layer3", "pool": ["layer2", "layer4"]})
     with torch.no_grad():
-        for weight in classifier.stage.parameters():
+        for weight in classifier.stages.parameters():
             weight.mul_(1.1)  # so that it is not the backbone's own
     write_onnx(classifier, tmp_path / "a.onnx")
     images = [Prepared(draw(1, 28, 28, seed=seed)) for seed in range(2)]

@@ -68,9 +68,9 @@ def test_features_with_mirror_are_the_mean_of_an_image_and_its_mirror_image(make
     torch.testing.assert_close(extracted["layer4"], expected[:, -512:], atol=1e-5, rtol=1e-4)
 
 
-def test_backbone_rejects_mirror_where_the_last_stage_is_trained(make_backbone):
-    with pytest.raises(ArgumentError, match="^mirror must be false where"):
-        make_backbone(mirror=True, unfreeze_last=True)
+def test_backbone_rejects_mirror_where_a_stage_is_trained(make_backbone):
+    with pytest.raises(ArgumentError, match="^mirror must be false with unfreeze"):
+        make_backbone(mirror=True, unfreeze="layer4")
 
 
 # ImageNet's classes
@@ -109,7 +109,7 @@ def test_imagenets_classifier_is_there_if_the_weights_have_it(
     assert torch.equal(with_it.imagenet.weight, reference.fc.weight)
     assert with_it.identity.keys() == backbone.identity.keys()
     assert backbone.imagenet is None  # random weights
-    assert make_backbone(weights=str(reference_file), unfreeze_last=True).imagenet is None
+    assert make_backbone(weights=str(reference_file), unfreeze="layer4").imagenet is None
     state = reference.state_dict()
     for name, classes in (("ten", 10), ("none", 0)):
         part = {k: v[:classes] if k.startswith("fc.") else v for k, v in state.items()}
@@ -160,16 +160,41 @@ def test_backbone_rejects_an_impossible_pool(make_backbone, pool):
 
 
 def test_cached_widths_depend_on_the_image_size_where_maps_are_cached(make_backbone):
-    backbone = make_backbone(pool=["layer2", "layer4"], unfreeze_last=True)
+    backbone = make_backbone(pool=["layer2", "layer4"], unfreeze="layer4")
     assert backbone.cached_nodes == ("layer2", "layer3@map")
     assert backbone.cached_widths(32) == {"layer2": 128, "layer3@map": 256 * 2 * 2}
     assert backbone.cached_widths(64) == {"layer2": 128, "layer3@map": 256 * 4 * 4}
     assert backbone(torch.rand(1, 1, 64, 64)).shape == (1, 128 + 256 * 4 * 4)
 
 
-def test_backbone_rejects_unfreezing_without_the_last_stage_in_its_pool(make_backbone):
-    with pytest.raises(ArgumentError, match="^unfreeze_last needs a pool"):
-        make_backbone(pool=["layer3"], unfreeze_last=True)
+@pytest.mark.parametrize(
+    ("unfreeze", "pool", "cached"),
+    [
+        ("layer3", ["layer2@2", "layer3@2"], ("layer2@2", "layer2@map")),
+        ("layer2", ["layer4"], ("layer1@map",)),
+        ("layer1", ["layer4"], ("maxpool@map",)),
+        (
+            "layer4",
+            ["maxpool", "layer2.0.conv1", "layer4"],
+            ("maxpool", "layer2.0.conv1", "layer3@map"),
+        ),
+    ],
+)
+def test_cached_nodes_end_in_the_maps_that_go_into_the_first_trained_stage(
+    make_backbone, unfreeze, pool, cached
+):
+    assert make_backbone(pool=pool, unfreeze=unfreeze).cached_nodes == cached
+
+
+def test_backbone_rejects_unfreezing_without_a_trained_stage_in_its_pool(make_backbone):
+    with pytest.raises(ArgumentError, match="^unfreeze needs a pool"):
+        make_backbone(pool=["layer3"], unfreeze="layer4")
+
+
+@pytest.mark.parametrize("unfreeze", ["layer5", "maxpool", "layer4.0", "", True, 4])
+def test_backbone_rejects_unfreezing_what_is_no_stage(make_backbone, unfreeze):
+    with pytest.raises(ArgumentError, match="^unfreeze must be one of layer1, .*layer4, or None"):
+        make_backbone(unfreeze=unfreeze)
 
 
 # Frozen
@@ -211,7 +236,7 @@ def test_backbone_is_unchanged_by_an_optimizer(make_backbone, images):
 
 
 def test_backbone_can_be_copied(make_backbone, images):
-    backbone = make_backbone(unfreeze_last=True)
+    backbone = make_backbone(unfreeze="layer4")
     other = copy.deepcopy(backbone)
     assert other.engine.stages is other.stages is not backbone.stages
     assert torch.equal(other.extract(images)["layer3@map"], backbone.extract(images)["layer3@map"])
@@ -273,7 +298,7 @@ def test_identity_names_all_that_matters_in_json_types(make_backbone, backbone, 
 
 
 def test_identity_tells_unfrozen_from_frozen(make_backbone, backbone):
-    assert make_backbone(unfreeze_last=True).identity == backbone.identity | {"unfreeze_last": True}
+    assert make_backbone(unfreeze="layer4").identity == backbone.identity | {"unfreeze": "layer4"}
 
 
 # Values that are rejected

@@ -9,10 +9,10 @@ from fashion_transfer.features import nodes
 from fashion_transfer.features.nodes import (
     check_pool,
     lacks_grid_pooling,
-    nodes_before_last,
     pool_by_products,
     pool_maps,
     split_node,
+    split_pool,
 )
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -122,18 +122,34 @@ def test_check_pool_rejects_maps(pool):
         check_pool(pool, STAGES)
 
 
-def test_nodes_before_last_ends_in_the_maps_of_the_stage_before():
-    assert nodes_before_last(("layer4",), STAGES) == ("layer3@map",)
-    assert nodes_before_last(("layer2@2", "layer4@3"), STAGES) == ("layer2@2", "layer3@map")
+@pytest.mark.parametrize(
+    ("pool", "first", "frozen", "trained"),
+    [
+        (["layer4"], "layer4", (), ("layer4",)),
+        (["layer2@2", "layer4@3"], "layer4", ("layer2@2",), ("layer4@3",)),
+        (["layer2", "layer3@2"], "layer3", ("layer2",), ("layer3@2",)),
+        (["layer3.0", "layer4"], "layer4", ("layer3.0",), ("layer4",)),
+        (["layer4", "layer3"], "layer1", (), ("layer4", "layer3")),
+    ],
+)
+def test_split_pool_gives_the_nodes_before_a_stage_and_the_others(pool, first, frozen, trained):
+    assert split_pool(pool, STAGES, first) == (frozen, trained)
 
 
 @pytest.mark.parametrize(
-    "pool", [["layer3"], ["layer4", "layer3"], ["layer4@2", "layer4"], ["layer2", "layer4.0"]]
+    "pool", [["layer3"], ["layer4", "layer3"], ["layer2", "layer4.0"], ["layer4.0", "layer4"]]
 )
-def test_nodes_before_last_rejects_another_end(pool):
-    with pytest.raises(ArgumentError, match="^unfreeze_last needs a pool .*layer4") as caught:
-        nodes_before_last(pool, STAGES)
+def test_split_pool_rejects_a_pool_that_does_not_end_in_trained_stages(pool):
+    with pytest.raises(ArgumentError, match=r"^unfreeze needs a pool .*\(layer4\)") as caught:
+        split_pool(pool, STAGES, "layer4")
     assert str(pool) in str(caught.value)
+
+
+@pytest.mark.parametrize("first", ["layer5", "", None, "layer4@2"])
+def test_split_pool_rejects_what_is_no_stage(first):
+    with pytest.raises(ArgumentError, match="^unfreeze must be one of layer1") as caught:
+        split_pool(["layer4"], STAGES, first)
+    assert str(caught.value).endswith(f"got {first!r}")
 
 
 def test_pool_that_is_a_string_is_rejected_with_the_list_that_was_meant():

@@ -88,7 +88,7 @@ def test_float32_equals_torch(in_floats, reference_file, grey):
 
 
 def test_grids_and_maps_equal_torch(make, reference_file, images):
-    options = {"pool": ["layer2@2", "layer4"], "unfreeze_last": True}
+    options = {"pool": ["layer2@2", "layer4"], "unfreeze": "layer4"}
     torch_backbone = Backbone("resnet18", str(reference_file), precision="float32", **options)
     assert torch.allclose(make(**options)(images), torch_backbone(images), atol=1e-3)
 

@@ -180,7 +180,7 @@ def altered(fitted, tmp_path):
 @pytest.fixture(scope="session")
 def unfrozen(make_backbone):
     """A ResNet18 whose last stage is trained in each classifier's own copy."""
-    return make_backbone(pool=["layer2", "layer4"], unfreeze_last=True)
+    return make_backbone(pool=["layer2", "layer4"], unfreeze="layer4")
 
 
 @pytest.fixture

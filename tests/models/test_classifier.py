@@ -97,7 +97,7 @@ def test_untrained_stage_gives_the_logits_of_the_frozen_backbone(
 ):
     frozen = make_classifier(backbone=make_backbone(pool=unfrozen.pool)).eval()
     classifier = make_classifier(backbone=unfrozen).eval()
-    assert frozen.stage is None
+    assert frozen.stages is None
     torch.testing.assert_close(classifier(images), frozen(images), atol=1e-4, rtol=1e-4)
 
 
@@ -108,7 +108,7 @@ def test_maps_and_images_give_the_same_logits(make_classifier, unfrozen, images)
 
 
 def test_each_classifier_has_its_own_copy_of_the_stage(make_classifier, unfrozen):
-    first, second = (make_classifier(backbone=unfrozen).stage for _ in range(2))
+    first, second = (make_classifier(backbone=unfrozen).stages for _ in range(2))
     with torch.no_grad():
         for parameter in first.parameters():
             parameter.zero_()

@@ -216,7 +216,7 @@ def test_there_is_one_only_with_imagenets_classifier_and_known_class_names(
     assert opinion(class_names=["Bag", "Hat"]) is None
     assert opinion(backbone=backbone) is None  # random weights
     assert opinion(backbone=make_backbone(weights=imagenet_file(10))) is None
-    unfrozen = make_backbone(weights=imagenet_file(), unfreeze_last=True)
+    unfrozen = make_backbone(weights=imagenet_file(), unfreeze="layer4")
     assert opinion(backbone=unfrozen) is None
 
 

@@ -304,10 +304,10 @@ def test_training_changes_stage_and_head_and_not_the_backbone(
 ):
     classifier, _ = tuned
     before = make_classifier(backbone=unfrozen)
-    fresh = make_backbone(pool=unfrozen.pool, unfreeze_last=True)
+    fresh = make_backbone(pool=unfrozen.pool, unfreeze="layer4")
     assert same(state_of(fresh), unfrozen.state_dict())
-    stage = state_of(before.stage)
-    assert not any(torch.equal(stage[k], v) for k, v in classifier.stage.state_dict().items())
+    stage = state_of(before.stages)
+    assert not any(torch.equal(stage[k], v) for k, v in classifier.stages.state_dict().items())
     assert not same(state_of(before.head), classifier.head.state_dict())
     assert all(p.grad is None for p in unfrozen.parameters())
 
@@ -320,7 +320,7 @@ def test_stage_is_trained_the_same_from_cached_maps_as_from_images(
         task = make_task(
             backbone=unfrozen, optimizer=partial(torch.optim.SGD, lr=0.01), standardise=False
         )
-        weight = task.classifier.stage.stage.state_dict()["1.conv2.weight"]
+        weight = task.classifier.stages.state_dict()["stages.network.layer4.1.conv2.weight"]
         before = weight.clone()
         data = datamodule(extractor=extractor, images_per_class=4)
         make_trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
@@ -334,7 +334,7 @@ def test_stage_is_trained_the_same_from_cached_maps_as_from_images(
 def test_checkpoint_restores_the_stage(tuned, images, state_of, same):
     classifier, path = tuned
     loaded = load_classifier(path, precision="float32")
-    assert same(state_of(classifier.stage), loaded.stage.state_dict())
+    assert same(state_of(classifier.stages), loaded.stages.state_dict())
     torch.testing.assert_close(loaded(images), classifier(images))
     saved = torch.load(path, weights_only=True)["state_dict"]
     assert not any("backbone" in name for name in saved)
@@ -344,7 +344,7 @@ def test_a_trained_stage_is_not_put_on_a_frozen_backbone(
     make_task, make_backbone, make_trainer, datamodule, tmp_path, unfrozen, tuned
 ):
     frozen = make_task(backbone=make_backbone(pool=unfrozen.pool))
-    with pytest.raises(FashionTransferError, match="unfreeze_last True, here False"):
+    with pytest.raises(FashionTransferError, match="unfreeze layer4, here None"):
         make_trainer(tmp_path).fit(
             frozen, datamodule=datamodule(), ckpt_path=tuned[1], weights_only=True
         )

@@ -161,4 +161,4 @@ def test_a_resumed_run_equals_one_that_never_stopped_with_a_trained_stage(
     expected = fit(make(), **options)
     resumed = stop_and_resume(fit, make, tmp_path, **options)
     assert same(everything(expected), everything(resumed))
-    assert same(state_of(expected.classifier.stage), state_of(resumed.classifier.stage))
+    assert same(state_of(expected.classifier.stages), state_of(resumed.classifier.stages))

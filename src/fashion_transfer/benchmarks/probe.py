@@ -111,7 +111,7 @@ class ApiOfV010:
 
     def tensor_name(self, name: str) -> str:
         """As of `CurrentApi`."""
-        return self.TENSORS.get(name, name).replace("tail.", "stage.")
+        return self.TENSORS.get(name, name).replace("tail.stage.", "stages.stages.network.layer4.")
 
     @staticmethod
     def _inputs(

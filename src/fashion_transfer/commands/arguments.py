@@ -23,6 +23,7 @@ RENAMED = {
     "data=test": "data=fashion_mnist",
     "kinds": "images_per_set",
     "model.auto": "policy.threshold_target",
+    "model.backbone.unfreeze_last": "model.backbone.unfreeze=layer4",
     "model.image_size": "data.image_size",
     "model.seed": "seed",
     "model.tail_lr": "model.trainable_stage_lr",

@@ -92,7 +92,7 @@ def _build_backbone(node: DictConfig) -> "Backbone":
     if description in FROZEN_BACKBONES:
         return FROZEN_BACKBONES[description]
     backbone: Backbone = instantiate(node, _convert_="all")
-    if not node.unfreeze_last:
+    if node.unfreeze is None:
         while len(FROZEN_BACKBONES) >= MAX_BACKBONES:
             FROZEN_BACKBONES.pop(next(iter(FROZEN_BACKBONES)))
         FROZEN_BACKBONES[description] = backbone

@@ -112,11 +112,11 @@ def _features(
 def _frozen_features(classifier: Classifier, batch: Batch) -> Tensor:
     if batch.features is not None:
         return batch.features
-    # A trained last stage has learnt the labels, the wrong ones, too: its input has not.
+    # Trained stages have learnt the labels, the wrong ones, too: their input has not.
     assert batch.maps is not None, "the features are cached"
-    assert classifier.stage is not None, "maps are for a trainable stage"
-    pooled, maps = batch.maps.tensor_split([classifier.stage.pooled_width], dim=1)
-    channels = classifier.stage.channels
+    assert classifier.stages is not None, "maps are for trainable stages"
+    pooled, maps = batch.maps.tensor_split([classifier.stages.pooled_width], dim=1)
+    channels = classifier.stages.channels
     return torch.cat([pooled, maps.reshape(len(maps), channels, -1).mean(dim=2)], dim=1)
 
 

@@ -87,7 +87,7 @@ class Batch:
         labels: int64, (B,); None where they are not known.
         images: float32, (B, C, S, S), in [0, 1], C 1 or 3.
         features: float32, (B, D), cached outputs of the frozen backbone.
-        maps: float32, (B, D'), cached inputs of a trainable last stage.
+        maps: float32, (B, D'), cached inputs of trainable stages.
 
     Raises:
         ValueError: not exactly one of the three is given.

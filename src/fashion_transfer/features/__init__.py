@@ -4,7 +4,7 @@ from fashion_transfer.features.backbone import Backbone
 from fashion_transfer.features.extractor import Extractor
 from fashion_transfer.features.store import FeatureStore
 from fashion_transfer.features.table import FeatureTable
-from fashion_transfer.features.trainable_stage import TrainableStage
+from fashion_transfer.features.trainable_stages import TrainableStages
 from fashion_transfer.features.weights import load_weights
 
 __all__ = [
@@ -12,6 +12,6 @@ __all__ = [
     "Extractor",
     "FeatureStore",
     "FeatureTable",
-    "TrainableStage",
+    "TrainableStages",
     "load_weights",
 ]

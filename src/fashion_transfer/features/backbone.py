@@ -12,14 +12,14 @@ from fashion_transfer.errors import ArgumentError
 from fashion_transfer.features.adapters import get_adapter
 from fashion_transfer.features.engine import Engine
 from fashion_transfer.features.mirrored import Mirrored
-from fashion_transfer.features.nodes import check_pool, nodes_before_last
+from fashion_transfer.features.nodes import MAP, check_pool, split_pool
 from fashion_transfer.features.openvino_engine import OpenVinoEngine
 from fashion_transfer.features.package import PackageCache
 from fashion_transfer.features.precision import INT8
 from fashion_transfer.features.quantisation import quantised_dir
 from fashion_transfer.features.stem import insert_stem
 from fashion_transfer.features.store import FeatureStore
-from fashion_transfer.features.trainable_stage import TrainableStage
+from fashion_transfer.features.trainable_stages import TrainableStages
 from fashion_transfer.features.weights import is_file_name
 from fashion_transfer.paths import user_path
 
@@ -40,9 +40,9 @@ class Backbone(nn.Module):
             `layer3@2` averages over each cell of a 2 x 2 grid instead.
         mean: preprocessing mean per channel; None: the one that belongs to the weights.
         std: standard deviation likewise.
-        unfreeze_last: leave the last stage, which must come last in `pool`, to `trainable_stage`:
-            the backbone then gives the pooled nodes before it and the maps that go into it.
-            ResNets only.
+        unfreeze: the first stage that is trained: it and those after it are left to
+            `trainable_stages`, and the backbone gives the pooled nodes before it and the maps that
+            go into it. None: all is frozen. ResNets only.
         mirror: features are the mean of those of an image and of its mirror image.
         precision: see `Engine`.
         compile: see `Engine`.
@@ -51,7 +51,7 @@ class Backbone(nn.Module):
 
     Attributes:
         feature_dim: D of the features.
-        cached_nodes: the nodes that it gives for an image: `pool`, or those before the last stage.
+        cached_nodes: the nodes that it gives for an image: `pool`, or what `unfreeze` says.
         node_widths: width of each node that a pass computes, by name: of all stages, since a pass
             up to the last one computes the others, too.
         image_size: the only image size it takes, pixels; None: any.
@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         pool: Sequence[str] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        unfreeze_last: bool = False,
+        unfreeze: str | None = None,
         mirror: bool = False,
         precision: str = "auto",
         compile: Literal["auto"] | bool = "auto",
@@ -96,42 +96,43 @@ class Backbone(nn.Module):
         insert_stem(network, self.mean, self.std)
         network.to(memory_format=torch.channels_last)
         self.cached_nodes = self.pool
-        self._last_stage: tuple[nn.Module, ...] = ()  # in a tuple: no part of the backbone's state
-        if unfreeze_last:
-            if mirror:
-                raise ArgumentError(
-                    "mirror", "must be false where the last stage is trained: leave out one of them"
-                )
-            self._last_stage = (adapter.last_stage(network),)
-            self.cached_nodes = nodes_before_last(self.pool, known)
-            known = known[:-1]
         self._last_node = known[-1]
+        self.unfreeze = unfreeze
+        self._unfrozen: tuple[nn.Module, ...] = ()  # in a tuple: no part of the backbone's state
+        if unfreeze is not None:
+            if mirror:
+                raise ArgumentError("mirror", "must be false with unfreeze: leave out one of them")
+            before = adapter.node_before(network, unfreeze)
+            frozen, trained = split_pool(self.pool, known, unfreeze)
+            self._unfrozen = (adapter.trainable_stages(network, unfreeze, trained),)
+            self.cached_nodes = (*frozen, f"{before}@{MAP}")
+            known = known[: known.index(unfreeze)]
         nodes = tuple(dict.fromkeys((*known, *self.cached_nodes)))
         stages = adapter.make_stages(network, nodes)
         self.mirror = mirror
         self.stages = Mirrored(stages) if mirror else stages
         # A stage that is trained gives other features than those that it was trained on.
-        self.imagenet = None if unfreeze_last else adapter.imagenet_classifier(loaded)
+        self.imagenet = adapter.imagenet_classifier(loaded) if unfreeze is None else None
         super().train(False)
         self.engine = new_engine(self.stages, name, precision, compile, self.image_size)
         self.versions = adapter.versions | self.engine.versions
         self.node_widths = self.engine.node_widths(self.image_size or 32)
         self.feature_dim = sum(self.node_widths[node] for node in self.cached_nodes)
-        if stage := self.trainable_stage():
-            self.feature_dim = stage(torch.zeros(1, self.feature_dim)).shape[1]
+        if trainable := self.trainable_stages():
+            self.feature_dim = trainable(torch.zeros(1, self.feature_dim)).shape[1]
 
     def train(self, mode: bool = True) -> "Backbone":
         """Does nothing: a frozen backbone has no training mode."""
         return self
 
-    def trainable_stage(self) -> TrainableStage | None:
-        """Returns a float32 copy of the last stage to train; None without `unfreeze_last`."""
-        if not self._last_stage:
+    def trainable_stages(self) -> TrainableStages | None:
+        """Returns a float32 copy of the stages to train; None without `unfreeze`."""
+        if not self._unfrozen:
             return None
-        stage = copy.deepcopy(self._last_stage[0]).float().requires_grad_(True)
+        stages = copy.deepcopy(self._unfrozen[0]).float().requires_grad_(True)
         pooled_width = sum(self.node_widths[node] for node in self.cached_nodes[:-1])
-        channels = next(weight.shape[1] for weight in stage.parameters() if weight.ndim == 4)
-        return TrainableStage(stage, self.pool[-1], pooled_width, channels)
+        channels = next(weight.shape[1] for weight in stages.parameters() if weight.ndim == 4)
+        return TrainableStages(stages, pooled_width, channels)
 
     def cached_widths(self, image_size: int) -> dict[str, int]:
         """Returns the width of each cached node by name; that of maps depends on the image size.
@@ -139,7 +140,7 @@ class Backbone(nn.Module):
         Args:
             image_size: height and width of the images, pixels.
         """
-        widths = self.engine.node_widths(image_size) if self._last_stage else self.node_widths
+        widths = self.engine.node_widths(image_size) if self._unfrozen else self.node_widths
         return {node: widths[node] for node in self.cached_nodes}
 
     @property
@@ -148,7 +149,7 @@ class Backbone(nn.Module):
         return {
             "weights": self.weights_name,
             "pool": list(self.pool),
-            "unfreeze_last": bool(self._last_stage),
+            "unfreeze": self.unfreeze,
             **_network_identity(self),
             **({"quantised": self.engine.quantised} if self.engine.quantised else {}),
         }

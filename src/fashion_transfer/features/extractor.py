@@ -175,7 +175,7 @@ class Extractor:
         """The table of a source under a view."""
         precision, image_size = self.backbone.to_device(self.device), key["image_size"]
         # Each node is a file of its own, and a renamed file of weights is the same weights.
-        excluded = ("pool", "unfreeze_last", "weights")
+        excluded = ("pool", "unfreeze", "weights")
         identity = {k: v for k, v in self.backbone.identity.items() if k not in excluded}
         full_key = {
             "images": dict(key),

@@ -107,23 +107,30 @@ def check_pool(pool: Sequence[str] | None, known: Sequence[str]) -> tuple[str, .
     return tuple(pool)
 
 
-def nodes_before_last(pool: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Returns the nodes to cache where the last stage is unfrozen.
-
-    These are the pooled nodes before the last stage, and the maps that go into it.
+def split_pool(
+    pool: Sequence[str], known: Sequence[str], first: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Splits a pool into the nodes before a stage, and those of it and of the stages after it.
 
     Args:
         pool: nodes to pool.
-        known: names of the network's stages; each takes the maps of the one before it.
+        known: names of the network's stages, in its order.
+        first: the first stage that is trained.
 
     Raises:
-        ArgumentError: `pool` does not end in the last stage, or names it twice.
+        ArgumentError: there is no such stage, or the pool does not end in nodes of the trained
+            stages, whole ones.
     """
-    *frozen, last = [split_node(node)[0] for node in pool]
-    if last != known[-1] or last in frozen:
+    if first not in known:
+        stages = ", ".join(known)
+        raise ArgumentError("unfreeze", f"must be one of {stages}, or None, got {first!r}")
+    trained = known[known.index(first) :]
+    names = [split_node(node)[0] for node in pool]
+    count = sum(name.split(".")[0] not in trained for name in names)
+    if count == len(names) or not set(names[count:]) <= set(trained):
         raise ArgumentError(
-            "unfreeze_last",
-            f"needs a pool that ends in the last stage, {known[-1]}, and names it once, "
-            f"got {list(pool)}",
+            "unfreeze",
+            f"needs a pool that ends in a stage that is trained ({', '.join(trained)}), with no "
+            f"part of one and the frozen ones first, got {list(pool)}",
         )
-    return (*pool[:-1], f"{known[-2]}@{MAP}")
+    return tuple(pool[:count]), tuple(pool[count:])

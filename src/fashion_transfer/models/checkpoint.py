@@ -275,8 +275,9 @@ def _build(
         pool=trained_on["pool"],
         mean=trained_on["mean"],
         std=trained_on["std"],
-        unfreeze_last=trained_on["unfreeze_last"],
-        mirror=trained_on.get("mirror", False),  # not in every checkpoint of this format
+        # Not in every checkpoint of this format.
+        unfreeze=trained_on.get("unfreeze"),
+        mirror=trained_on.get("mirror", False),
         precision=precision,
         compile=compile,
         engine=runtime,

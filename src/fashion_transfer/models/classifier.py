@@ -47,7 +47,7 @@ class Classifier(nn.Module):
 
     Attributes:
         opinion: gives the second opinion; None: there is none.
-        stage: the trainable last stage of the backbone; None if all of it is frozen.
+        stages: the trainable stages of the backbone; None if all of it is frozen.
         calibrator: temperature and out-of-distribution limit, fitted on validation images.
 
     Raises:
@@ -84,7 +84,7 @@ class Classifier(nn.Module):
             num_classes=len(self.class_names) + multi_item,
             **({"name": None} | self.head_options),
         )
-        self.stage = backbone.trainable_stage()
+        self.stages = backbone.trainable_stages()
         self.standardise = Standardise(backbone.feature_dim) if standardise else None
         self.calibrator = Calibrator(len(self.class_names))
         has_opinion = second_opinion and has_second_opinion(backbone, self.class_names)
@@ -100,7 +100,7 @@ class Classifier(nn.Module):
             assert batch.images is not None
             with torch.no_grad():
                 inputs = self.backbone(batch.images)
-        return inputs if self.stage is None else self.stage(inputs)
+        return inputs if self.stages is None else self.stages(inputs)
 
     def standardised(self, batch: Batch) -> Tensor:
         """The head's input for a batch: float32, (B, D)."""

@@ -23,18 +23,18 @@ LENGTHS = ("total_steps", "T_max")
 def build_optimizer(
     make: Callable[..., torch.optim.Optimizer],
     head: nn.Module,
-    stage: nn.Module | None = None,
+    stages: nn.Module | None = None,
     stage_lr: float | None = None,
     mixup: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Builds the optimizer of a head and of a trainable stage, if there is one.
+    """Builds the optimizer of a head and of trainable stages, if there are any.
 
     Args:
         make: takes parameters, gives an optimizer.
         head: trained at the optimizer's own rate and weight decay.
-        stage: a trainable stage of the backbone, without weight decay, which would undo what was
+        stages: trainable stages of the backbone, without weight decay, which would undo what was
             pretrained.
-        stage_lr: its learning rate; None: a tenth of the head's.
+        stage_lr: their learning rate; None: a tenth of the head's.
         mixup: of the features in training.
 
     Raises:
@@ -42,11 +42,11 @@ def build_optimizer(
     """
     try:
         optimizer = make(head.parameters(), **_fused(make, head))
-        if stage is not None and isinstance(optimizer, torch.optim.LBFGS):
-            raise ValueError("LBFGS has no second group of parameters for a trainable stage")
-        if stage is not None:
+        if stages is not None and isinstance(optimizer, torch.optim.LBFGS):
+            raise ValueError("LBFGS has no second group of parameters for trainable stages")
+        if stages is not None:
             rate = optimizer.defaults["lr"] / 10 if stage_lr is None else stage_lr
-            group: dict[str, Any] = {"params": stage.parameters(), "lr": rate}
+            group: dict[str, Any] = {"params": stages.parameters(), "lr": rate}
             if "weight_decay" in optimizer.defaults:
                 group["weight_decay"] = 0.0
             optimizer.add_param_group(group)

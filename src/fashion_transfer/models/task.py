@@ -40,7 +40,7 @@ ONE_CYCLE = partial(torch.optim.lr_scheduler.OneCycleLR, pct_start=0.3)
 
 
 class ClassificationTask(EvaluationTask):
-    """Trains the head of a classifier, and the trainable stage of its backbone if it has one.
+    """Trains the head of a classifier, and the trainable stages of its backbone if it has any.
 
     After each validation in training, temperature, out-of-distribution limit and, if asked for,
     the threshold are fitted, if the validation images are enough (see `models.left_out`).
@@ -54,7 +54,7 @@ class ClassificationTask(EvaluationTask):
         mixup: alpha of the mixup of features (see `models.mixup.mix`); 0: none.
         class_weights: "balanced": each class has the same weight in the training loss, however
             many images it has (see `models.losses.balanced_weights`); None: each image has.
-        trainable_stage_lr: learning rate of the trainable stage; None: a tenth of the head's.
+        trainable_stage_lr: learning rate of the trainable stages; None: a tenth of the head's.
         monitor: name of the metric that a schedule watches which waits for a plateau.
         threshold: confidence under which predictions carry a warning, or "auto": after each
             validation, what `fit_threshold` gives; that of the classifier until then.
@@ -120,7 +120,7 @@ class ClassificationTask(EvaluationTask):
         classifier = self.classifier
         make = self.optimizer if self.lr is None else partial(self.optimizer, lr=self.lr)
         optimizer = build_optimizer(
-            make, classifier.head, classifier.stage, self.trainable_stage_lr, self.mixup
+            make, classifier.head, classifier.stages, self.trainable_stage_lr, self.mixup
         )
         self._built_lr = self.lr
         self._hyperparameters = hyperparameters(optimizer)

@@ -21,7 +21,7 @@ KEYS: dict[str, tuple[str, Value]] = {
     "backbone": ("model.backbone.name", "none"),
     "pool": ("model.backbone.pool", "none"),
     "precision": ("model.backbone.precision", "none"),
-    "unfreeze_last": ("model.backbone.unfreeze_last", False),
+    "unfreeze": ("model.backbone.unfreeze", "none"),
     "mirror": ("model.backbone.mirror", False),
     "head": ("model.head.name", "none"),
     "hidden": ("model.head.hidden", 0),

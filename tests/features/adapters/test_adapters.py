@@ -59,8 +59,20 @@ class ToyAdapter(BackboneAdapter):
 
 
 class TrainableToyAdapter(ToyAdapter):
-    def last_stage(self, network):
-        return network.second
+    def node_before(self, network, stage):
+        return "first"
+
+    def trainable_stages(self, network, first, nodes):
+        return PooledSecond(network.second, *nodes)
+
+
+class PooledSecond(nn.Module):
+    def __init__(self, second, node):
+        super().__init__()
+        self.second, self.node = second, node
+
+    def forward(self, maps):
+        return {self.node: pool_maps(self.second(maps), self.node)}
 
 
 @pytest.fixture(params=[ToyAdapter, TrainableToyAdapter])
@@ -131,13 +143,13 @@ def test_third_librarys_features_are_cached(toys, tmp_path, images):
     assert torch.equal(table.gather(rows), make_toy().extract(images)["second"].half().float())
 
 
-def test_third_library_can_be_unfrozen_where_its_adapter_gives_the_last_stage(toys, images):
+def test_third_library_can_be_unfrozen_where_its_adapter_gives_the_stages(toys, images):
     if toys is ToyAdapter:
-        with pytest.raises(ArgumentError, match="^unfreeze_last must be false for toys/two"):
-            make_toy(unfreeze_last=True)
+        with pytest.raises(ArgumentError, match="^unfreeze must be None for toys/two"):
+            make_toy(unfreeze="second")
         return
-    unfrozen = make_toy(pool=["first", "second@2"], unfreeze_last=True)
-    stage = unfrozen.trainable_stage()
+    unfrozen = make_toy(pool=["first", "second@2"], unfreeze="second")
+    stages = unfrozen.trainable_stages()
     assert unfrozen.cached_nodes == ("first", "first@map")
     expected = make_toy(pool=["first", "second@2"])(images)
-    torch.testing.assert_close(stage(unfrozen(images)), expected)
+    torch.testing.assert_close(stages(unfrozen(images)), expected)

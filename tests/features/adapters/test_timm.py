@@ -111,8 +111,8 @@ def test_timm_backbone_of_one_image_size_rejects_others(make_backbone, images):
 
 
 def test_timm_backbone_cannot_be_unfrozen(make_backbone):
-    with pytest.raises(ArgumentError, match=r"^unfreeze_last must be false for timm/mobilenetv3"):
-        make_backbone(name="timm/mobilenetv3_small_050", unfreeze_last=True)
+    with pytest.raises(ArgumentError, match=r"^unfreeze must be None for timm/mobilenetv3"):
+        make_backbone(name="timm/mobilenetv3_small_050", unfreeze="blocks.5")
 
 
 def test_unknown_timm_model_is_rejected(make_backbone):

@@ -32,8 +32,17 @@ def test_versions_name_torchvision(adapter, backbone):
 
 def test_nodes_are_the_layers_of_a_resnet(adapter, network):
     assert adapter.nodes(network) == ("layer1", "layer2", "layer3", "layer4")
-    assert adapter.last_stage(network) is network.layer4
     assert adapter.image_size(network) is None
+
+
+def test_node_before_a_stage_gives_its_input(adapter, network, images):
+    nodes = {name: adapter.node_before(network, name) for name in adapter.nodes(network)}
+    assert list(nodes.values()) == ["maxpool", "layer1", "layer2", "layer3"]
+    whole = adapter.make_stages(network, ["layer2@map", "layer3", "layer4@2"])(images)
+    maps = whole.pop("layer2@map").unflatten(1, (128, 4, 4))
+    rest = adapter.trainable_stages(network, "layer3", ["layer3", "layer4@2"])(maps)
+    assert rest.keys() == whole.keys()
+    torch.testing.assert_close(rest, whole)
 
 
 def test_build_folds_batch_norms(adapter, reference_file):

@@ -117,7 +117,7 @@ class Backbone(Target):
     pool: Annotated[list[str], Field(min_length=1), "a list such as [layer3,layer4]"] | None
     mean: Annotated[Channels, "three numbers"] | None
     std: Spreads | None
-    unfreeze_last: bool
+    unfreeze: str | None
     mirror: bool
     precision: Literal["auto", "float32", "bfloat16", "float16", "int8"]
     compile: bool | Auto

@@ -156,8 +156,8 @@ def remarks(config: Config) -> list[str]:
             f"data.augmentation.{ranges[0]}={augmentation[ranges[0]]} has no effect with "
             "data.views=1, the clean image: give data.views=N, or null for fresh ones"
         )
-    if model["trainable_stage_lr"] is not None and not model["backbone"]["unfreeze_last"]:
-        lines.append("model.trainable_stage_lr has no effect without model.backbone.unfreeze_last")
+    if model["trainable_stage_lr"] is not None and model["backbone"]["unfreeze"] is None:
+        lines.append("model.trainable_stage_lr has no effect without model.backbone.unfreeze")
     return lines
 
 
@@ -201,17 +201,18 @@ def _check_lbfgs(model: Config) -> None:
     conflicts = {
         "model.mixup": (model["mixup"], changing, "model.mixup=0"),
         "model.head.dropout": (model["head"].get("dropout"), changing, "model.head.dropout=0"),
-        "model.backbone.unfreeze_last": (
-            model["backbone"].get("unfreeze_last"),
+        "model.backbone.unfreeze": (
+            model["backbone"].get("unfreeze"),
             "it takes one group of parameters",
-            "model.backbone.unfreeze_last=false",
+            "model.backbone.unfreeze=null",
         ),
     }
     for key, (value, reason, instead) in conflicts.items():
         if value:
+            given = value if isinstance(value, str) else shown(value)
             raise FashionTransferError(
-                f"model/optimizer=lbfgs does not go with {key}={shown(value)} ({reason}): give "
-                f"{instead}, or another model/optimizer"
+                f"model/optimizer=lbfgs does not go with {key}={given} ({reason}): give {instead}, "
+                "or another model/optimizer"
             )
     if _name(model.get("scheduler")) == "OneCycleLR":
         raise FashionTransferError(

@@ -79,14 +79,27 @@ class BackboneAdapter(ABC):
         """Returns ImageNet's classifier on the last stage, pooled; None if weights have none."""
         return None
 
-    def last_stage(self, network: nn.Module) -> nn.Module:
-        """Returns the module that computes the last stage from the maps of the stage before it.
+    def node_before(self, network: nn.Module, stage: str) -> str:
+        """Returns the name of the node whose maps go into a stage that is to be trained.
 
         Raises:
             ArgumentError: networks of this library can only be frozen; the default.
         """
         raise ArgumentError(
-            "unfreeze_last",
-            f"must be false for {self.name}: its last stage cannot be trained, that of "
-            "torchvision's ResNets can",
+            "unfreeze",
+            f"must be None for {self.name}: its stages cannot be trained, those of torchvision's "
+            "ResNets can",
         )
+
+    def trainable_stages(self, network: nn.Module, first: str, nodes: Sequence[str]) -> nn.Module:
+        """Returns a module that computes nodes from the maps that go into a stage.
+
+        It takes what `node_before` names, (B, C, H, W), and returns what `make_stages` does. Only a
+        library whose `node_before` gives a name needs it.
+
+        Args:
+            network: begins with a `Stem`.
+            first: the stage.
+            nodes: of it and of the stages after it, with or without a grid.
+        """
+        raise NotImplementedError

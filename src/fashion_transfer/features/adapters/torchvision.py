@@ -22,7 +22,7 @@ IMAGENET_CLASSES = 1000
 
 
 class TorchvisionAdapter(BackboneAdapter):
-    """A ResNet of torchvision; its last stage can be unfrozen."""
+    """A ResNet of torchvision; its stages can be unfrozen."""
 
     @classmethod
     def choices(cls) -> str:
@@ -81,9 +81,14 @@ class TorchvisionAdapter(BackboneAdapter):
         layer.load_state_dict({"weight": weight.float(), "bias": bias.float()}, assign=True)
         return layer
 
-    def last_stage(self, network: nn.Module) -> nn.Module:
-        """Returns `layer4`."""
-        return network.get_submodule(self.nodes(network)[-1])
+    def node_before(self, network: nn.Module, stage: str) -> str:
+        """Returns the child before a stage: `layer3` for `layer4`, `maxpool` for `layer1`."""
+        stages = ("maxpool", *self.nodes(network))
+        return stages[stages.index(stage, 1) - 1] if stage in stages[1:] else ""
+
+    def trainable_stages(self, network: nn.Module, first: str, nodes: Sequence[str]) -> nn.Module:
+        """Returns `TorchvisionStages(network, nodes, first)`."""
+        return TorchvisionStages(network, nodes, first)
 
 
 class TorchvisionStages(nn.Module):
@@ -93,18 +98,21 @@ class TorchvisionStages(nn.Module):
         network: begins with a `Stem`.
         nodes: names as `torchvision.models.feature_extraction.get_graph_node_names` lists them,
             with or without a grid; a module's name stands for its last node.
+        first: a stage that takes the place of the images: its input is given instead; nodes are
+            then whole stages.
 
     Raises:
         ArgumentError: the network has no such node.
     """
 
-    def __init__(self, network: nn.Module, nodes: Sequence[str]) -> None:
+    def __init__(self, network: nn.Module, nodes: Sequence[str], first: str | None = None) -> None:
         super().__init__()
         self.nodes = tuple(nodes)
         names = list(dict.fromkeys(split_node(node)[0] for node in nodes))
         # Tracing, which gives nodes within a stage, too, takes a third of a second.
-        whole = set(names) <= set(_stage_names(network))
-        self.network = _Stages(network, names) if whole else _trace(network, names)
+        stages = _stage_names(network)
+        whole = bool(stages) and set(names) <= {"maxpool", *stages}
+        self.network = _Stages(network, names, first) if whole else _trace(network, names)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Returns each node, float32, (B, D), for images (B, 1 or 3, H, W) in [0, 1]."""
@@ -118,12 +126,15 @@ class _Stages(nn.Sequential):
     Args:
         network: a ResNet.
         names: of the children whose maps are asked for.
+        first: the child to begin with; None: the first one.
     """
 
-    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
-        children = list(network.named_children())
-        count = 1 + max(i for i, (name, _) in enumerate(children) if name in names)
-        super().__init__(OrderedDict(children[:count]))
+    def __init__(self, network: nn.Module, names: Sequence[str], first: str | None = None) -> None:
+        children = dict(network.named_children())
+        order = list(children)
+        start = 0 if first is None else order.index(first)
+        end = 1 + max(map(order.index, names))
+        super().__init__(OrderedDict((name, children[name]) for name in order[start:end]))
         self.names = frozenset(names)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

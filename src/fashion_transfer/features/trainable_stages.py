@@ -1,28 +1,24 @@
-"""The last stage of a backbone, where it is unfrozen."""
+"""The stages of a backbone that are unfrozen: the last one, or more."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from fashion_transfer.features.nodes import pool_maps
 
-
-class TrainableStage(nn.Module):
-    """The unfrozen last stage: cached nodes in, features out.
+class TrainableStages(nn.Module):
+    """The unfrozen stages: cached nodes in, features out.
 
     Args:
-        stage: maps (B, C, H, W) in, maps out. Its BatchNorms are folded, so nothing but weights
-            is trained.
-        node: its name in the backbone's `pool`, which says how its maps are pooled.
+        stages: maps (B, C, H, W) in, a dictionary of pooled nodes out. Their BatchNorms are folded,
+            so nothing but weights is trained.
         pooled_width: how many numbers of an input are pooled nodes, which pass through.
         channels: C of the square maps that follow them.
     """
 
-    def __init__(self, stage: nn.Module, node: str, pooled_width: int, channels: int) -> None:
+    def __init__(self, stages: nn.Module, pooled_width: int, channels: int) -> None:
         super().__init__()
-        self.stage = stage
-        self.node = node
+        self.stages = stages
         self.pooled_width = pooled_width
         self.channels = channels
 
@@ -38,5 +34,5 @@ class TrainableStage(nn.Module):
         pooled, maps = cached[:, : self.pooled_width], cached[:, self.pooled_width :]
         side = math.isqrt(maps.shape[1] // self.channels)
         maps = maps.reshape(maps.shape[0], self.channels, side, side)
-        maps = maps.contiguous(memory_format=torch.channels_last)
-        return torch.cat([pooled, pool_maps(self.stage(maps), self.node)], dim=1)
+        nodes = self.stages(maps.contiguous(memory_format=torch.channels_last))
+        return torch.cat([pooled, *nodes.values()], dim=1)
