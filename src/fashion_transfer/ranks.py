@@ -52,7 +52,7 @@ def own_seed(seed: int) -> int:
     if not rank():
         return seed
     # torch takes 63 bits.
-    return int(np.random.SeedSequence([seed, rank()]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, rank()]).generate_state(1, np.uint64)[0]) >> 1
 
 
 @contextmanager
