@@ -145,13 +145,6 @@ def test_split_pool_rejects_a_pool_that_does_not_end_in_trained_stages(pool):
     assert str(pool) in str(caught.value)
 
 
-@pytest.mark.parametrize("first", ["layer5", "", None, "layer4@2"])
-def test_split_pool_rejects_what_is_no_stage(first):
-    with pytest.raises(ArgumentError, match="^unfreeze must be one of layer1") as caught:
-        split_pool(["layer4"], STAGES, first)
-    assert str(caught.value).endswith(f"got {first!r}")
-
-
 def test_pool_that_is_a_string_is_rejected_with_the_list_that_was_meant():
     with pytest.raises(ArgumentError, match=r"pool must be a list, such as \[layer4\]"):
         check_pool("layer4", ("layer3", "layer4"))

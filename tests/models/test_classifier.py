@@ -89,7 +89,7 @@ def test_no_gradient_reaches_the_backbone(make_classifier, images):
     assert all(p.grad is not None for p in classifier.head.parameters())
 
 
-# ---- a trainable last stage
+# ---- trainable stages
 
 
 def test_untrained_stage_gives_the_logits_of_the_frozen_backbone(

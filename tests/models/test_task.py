@@ -282,7 +282,7 @@ def test_without_standardising_a_plain_dataloader_will_do(
     assert not same(before, task.classifier.head.state_dict())
 
 
-# ---- a trainable last stage
+# ---- trainable stages
 
 
 @pytest.fixture(scope="module")
@@ -312,15 +312,18 @@ def test_training_changes_stage_and_head_and_not_the_backbone(
     assert all(p.grad is None for p in unfrozen.parameters())
 
 
-def test_stage_is_trained_the_same_from_cached_maps_as_from_images(
-    make_task, make_trainer, datamodule, tmp_path, unfrozen
+@pytest.mark.parametrize("unfreeze", ["layer4", "layer3", "layer1"])
+def test_stages_are_trained_the_same_from_cached_maps_as_from_images(
+    make_task, make_trainer, make_backbone, datamodule, tmp_path, unfreeze
 ):
+    unfrozen = make_backbone(pool=["layer4"], unfreeze=unfreeze)
     changes = []
     for extractor in (None, Extractor(unfrozen, FeatureStore(tmp_path / "cache"))):
         task = make_task(
             backbone=unfrozen, optimizer=partial(torch.optim.SGD, lr=0.01), standardise=False
         )
-        weight = task.classifier.stages.state_dict()["stages.network.layer4.1.conv2.weight"]
+        name = f"stages.network.{unfreeze}.1.conv2.weight"
+        weight = task.classifier.stages.state_dict()[name]
         before = weight.clone()
         data = datamodule(extractor=extractor, images_per_class=4)
         make_trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)

@@ -115,15 +115,11 @@ def split_pool(
     Args:
         pool: nodes to pool.
         known: names of the network's stages, in its order.
-        first: the first stage that is trained.
+        first: the first one that is trained.
 
     Raises:
-        ArgumentError: there is no such stage, or the pool does not end in nodes of the trained
-            stages, whole ones.
+        ArgumentError: the pool does not end in nodes of the trained stages, whole ones.
     """
-    if first not in known:
-        stages = ", ".join(known)
-        raise ArgumentError("unfreeze", f"must be one of {stages}, or None, got {first!r}")
     trained = known[known.index(first) :]
     names = [split_node(node)[0] for node in pool]
     count = sum(name.split(".")[0] not in trained for name in names)

@@ -83,7 +83,8 @@ class BackboneAdapter(ABC):
         """Returns the name of the node whose maps go into a stage that is to be trained.
 
         Raises:
-            ArgumentError: networks of this library can only be frozen; the default.
+            ArgumentError: it has no such stage, or networks of this library can only be frozen, as
+                here.
         """
         raise ArgumentError(
             "unfreeze",

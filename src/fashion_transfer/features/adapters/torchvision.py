@@ -83,8 +83,12 @@ class TorchvisionAdapter(BackboneAdapter):
 
     def node_before(self, network: nn.Module, stage: str) -> str:
         """Returns the child before a stage: `layer3` for `layer4`, `maxpool` for `layer1`."""
-        stages = ("maxpool", *self.nodes(network))
-        return stages[stages.index(stage, 1) - 1] if stage in stages[1:] else ""
+        stages = self.nodes(network)
+        if stage not in stages:
+            raise ArgumentError(
+                "unfreeze", f"must be one of {', '.join(stages)}, or None, got {stage!r}"
+            )
+        return dict(zip(stages, ("maxpool", *stages), strict=False))[stage]
 
     def trainable_stages(self, network: nn.Module, first: str, nodes: Sequence[str]) -> nn.Module:
         """Returns `TorchvisionStages(network, nodes, first)`."""
