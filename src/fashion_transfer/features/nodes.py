@@ -121,12 +121,13 @@ def split_pool(
         ArgumentError: the pool does not end in nodes of the trained stages, whole ones.
     """
     trained = known[known.index(first) :]
-    names = [split_node(node)[0] for node in pool]
-    count = sum(name.split(".")[0] not in trained for name in names)
-    if count == len(names) or not set(names[count:]) <= set(trained):
+    frozen = tuple(node for node in pool if split_node(node)[0].split(".")[0] not in trained)
+    others = tuple(pool[len(frozen) :])
+    if not others or not {split_node(node)[0] for node in others} <= set(trained):
+        suggested = ",".join((*frozen, trained[-1]))
         raise ArgumentError(
             "unfreeze",
-            f"needs a pool that ends in a stage that is trained ({', '.join(trained)}), with no "
-            f"part of one and the frozen ones first, got {list(pool)}",
+            f"needs a pool that ends in whole stages that are trained, such as [{suggested}], got "
+            f"{list(pool)}",
         )
-    return tuple(pool[:count]), tuple(pool[count:])
+    return frozen, others
