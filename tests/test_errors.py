@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.errors import ArgumentError, FashionTransferError, first_line
 
 
 def test_argument_error_puts_the_name_before_the_message():
@@ -38,3 +38,12 @@ def test_fashion_transfer_error_crosses_processes():
     error = pickle.loads(pickle.dumps(FashionTransferError("no such file")))
     assert type(error) is FashionTransferError
     assert str(error) == "no such file"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [("it broke", "it broke"), ("\n it broke\nat line 3", "it broke"), ("", "KeyError")],
+)
+def test_first_line_is_that_of_the_message_or_the_name_of_the_type(message, expected):
+    error = KeyError() if not message else RuntimeError(message)
+    assert first_line(error) == expected

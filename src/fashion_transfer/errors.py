@@ -27,3 +27,8 @@ class ArgumentError(FashionTransferError):
 
     def __reduce__(self) -> tuple[type["ArgumentError"], tuple[str, str]]:
         return type(self), (self.name, self.message)
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or the name of its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 
 from filelock import FileLock
 
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.errors import FashionTransferError, first_line
 from fashion_transfer.paths import user_path
 
 ANY_BYTES = "surrogateescape"
@@ -205,8 +205,7 @@ def download(url: str, path: str | Path, known_hash: str | None = None, retries:
                     if not remaining or isinstance(error, (HTTPError, Timeout)):
                         raise
     except (OSError, ValueError, RequestException) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = (isinstance(error, OSError) and cannot_write(error)) or first
+        reason = (isinstance(error, OSError) and cannot_write(error)) or first_line(error)
         raise FashionTransferError(f"could not download {url} ({reason})") from error
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from fashion_transfer.confidence import REASONS
-from fashion_transfer.errors import FashionTransferError
+from fashion_transfer.errors import FashionTransferError, first_line
 from fashion_transfer.export.graph import ClassifierGraph, Outputs, example_inputs
 from fashion_transfer.export.parity import MAX_DIFFERENCE, checked_images, compare
 from fashion_transfer.features.licences import weights_licence
@@ -135,7 +135,7 @@ def _trace(classifier: Classifier) -> Any:
                 verbose=False,
             )
     except Exception as error:  # an exporter fails in as many ways as there are networks
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise FashionTransferError(
             f"{classifier.backbone.name} cannot be exported ({reason}): train on one of "
             "torchvision's ResNets"
@@ -157,7 +157,7 @@ def _check(file: Path, classifier: Classifier, name: str) -> float:
     try:
         parity = compare(file, classifier, checked_images())
     except Exception as error:  # onnxruntime has an exception of its own for each reason
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise FashionTransferError(
             f"{name} was not written: onnxruntime cannot run it ({reason}): {OTHER_VERSION}"
         ) from error

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.errors import ArgumentError, FashionTransferError, first_line
 from fashion_transfer.features.package import Package, PackageCache
 from fashion_transfer.features.precision import check_precision, choose_precision
 
@@ -99,15 +99,14 @@ class Engine:
         """
         device = torch.device(device)
         dtype, reason = choose_precision(self.precision, device)
-        precision = str(dtype).removeprefix("torch.")
         moved = next(self.stages.parameters()).device.type != device.type
         if self.device != device or moved:  # Lightning moves it to the CPU after training
             self.stages.to(device=device, dtype=dtype)
         if self.device != device:
             self.device = device
             self._opened = {}
-            log.info("backbone %s on %s in %s: %s", self.name, device, precision, reason)
-        return precision
+            log.info("backbone %s on %s in %s: %s", self.name, device, self.runs_in(), reason)
+        return self.runs_in()
 
     def runs_in(self) -> str:
         """Returns the name of the precision that the stages are in."""
@@ -142,7 +141,8 @@ class Engine:
         try:
             self.run(images)
         except Exception as error:  # a compiler fails in as many ways as there are compilers
-            log.warning("torch.compile failed (%s): the backbone runs without it", _line(error))
+            reason = first_line(error)
+            log.warning("torch.compile failed (%s): the backbone runs without it", reason)
             self.compile = False
         return self.compiles(image_size)
 
@@ -222,7 +222,7 @@ class Engine:
                 if package is None and build:
                     package = self.packages.build(self.stages, self.runs_in(), images.shape)
             except Exception as error:  # as in `try_compiling`
-                log.warning("the backbone runs without a package (%s)", _line(error))
+                log.warning("the backbone runs without a package (%s)", first_line(error))
                 self.packages = package = None  # nor another one
             self._opened[images.shape] = package
         return self._opened[images.shape]
@@ -266,10 +266,6 @@ def _switched_off() -> str | None:
     """Returns the variable that has torch.compile return what it was given, if one is set."""
     variables = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
     return next((name for name in variables if os.environ.get(name) == "1"), None)
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _has_compiler() -> bool:

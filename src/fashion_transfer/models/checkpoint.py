@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 
 from fashion_transfer.confidence import MIN_IMAGES, check_fraction
-from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.errors import ArgumentError, FashionTransferError, first_line
 from fashion_transfer.features import Backbone
 from fashion_transfer.features.quantisation import head_precision
 from fashion_transfer.features.weights import is_file_name, read_tensors
@@ -210,7 +210,7 @@ def load_classifier(
             raise
         raise FashionTransferError(f"{path} cannot be loaded: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise FashionTransferError(f"{path} is damaged ({reason}): train again") from error
     if version != classifier.preparation.version:
         log.warning(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fashion_transfer import ranks
-from fashion_transfer.errors import ArgumentError
+from fashion_transfer.errors import ArgumentError, first_line
 
 Moments = tuple[int, Tensor, Tensor]
 """Number of rows; their mean and their sum of squared deviations from it, float64, (D,)."""
@@ -130,5 +130,4 @@ def build_head(name: str, in_features: int, num_classes: int, **options: object)
     try:
         return HEADS[name](in_features, num_classes, **options)
     except (TypeError, ValueError, RuntimeError) as error:
-        first_line = str(error).split("\n", 1)[0]
-        raise ArgumentError("head", f"{name} cannot be built: {first_line}") from error
+        raise ArgumentError("head", f"{name} cannot be built: {first_line(error)}") from error

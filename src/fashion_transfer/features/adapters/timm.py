@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fashion_transfer.errors import ArgumentError, FashionTransferError
+from fashion_transfer.errors import ArgumentError, FashionTransferError, first_line
 from fashion_transfer.features.adapters.base import BackboneAdapter
 from fashion_transfer.features.adapters.state_dicts import (
     build_random,
@@ -83,7 +83,7 @@ class TimmAdapter(BackboneAdapter):
         try:
             network = self._create(pretrained=True)
         except Exception as error:  # each of timm's sources fails in its own way
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise FashionTransferError(
                 f"could not get timm's weights of {self.model_name} ({reason}): give a path to a "
                 "state dict instead"
