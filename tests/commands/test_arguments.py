@@ -32,6 +32,8 @@ from fashion_transfer.runs.record import RunRecord, write_record
         ("data.composites=0", "data.synthetic.composites"),
         ("data.controls=0,10", "data.synthetic.controls"),
         ("model.tail_lr=null", "model.trainable_stage_lr"),
+        ("model.backbone.unfreeze_last=false", "model.backbone.unfreeze=null"),
+        ("model.backbone.unfreeze_last=true", "model.backbone.unfreeze=layer4"),
         ("model.threshold=auto", "policy.threshold"),
         ("model.auto.warned=0.1", "policy.threshold_target.warned"),
         ("policy.auto.selective_accuracy=0.9", "policy.threshold_target.selective_accuracy"),
