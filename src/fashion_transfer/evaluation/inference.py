@@ -69,7 +69,7 @@ def evaluate_set(classifier: Classifier, batches: Iterable[Batch]) -> Evaluated:
         outputs,
         classifier.calibrator.class_probabilities(outputs.logits),
         outputs.logits.softmax(dim=1)[:, : len(classifier.class_names)],
-        classifier.decide(*outputs[:2]),
+        classifier.decide(outputs.logits, outputs.ood_score),
     )
 
 

@@ -88,7 +88,7 @@ class TorchvisionAdapter(BackboneAdapter):
             raise ArgumentError(
                 "unfreeze", f"must be one of {', '.join(stages)}, or None, got {stage!r}"
             )
-        return dict(zip(stages, ("maxpool", *stages), strict=False))[stage]
+        return ("maxpool", *stages)[stages.index(stage)]
 
     def trainable_stages(self, network: nn.Module, first: str, nodes: Sequence[str]) -> nn.Module:
         """Returns `TorchvisionStages(network, nodes, first)`."""
